@@ -1,0 +1,1 @@
+"""What every layer above may lean on: devices, seeds, versions, atomic writes, progress."""
