@@ -1,0 +1,1 @@
+"""Two backbones for cxrlearn, as an example of a plug-in."""

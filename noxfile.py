@@ -1,0 +1,91 @@
+"""The workshop's menu: `nox` runs lint, types and tests; `nox -s NAME` runs one of the others.
+
+lint, types and tests are the defaults. On request: crash (200 kills of a running embed), bench
+(speed as ratios, in one run), golden (the checkpoint kit in full), build (sdist and wheel).
+types and tests share one environment, because each copy of torch costs 6 GB of disk.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+import venv
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+ROOT = Path(__file__).parent
+SHARED_ENVIRONMENT = ROOT / ".nox" / "shared"
+
+
+def _shared_python(session: nox.Session) -> str:
+    """Return the Python of the environment with torch; install it when pyproject.toml changed."""
+    python = SHARED_ENVIRONMENT / ("Scripts" if sys.platform == "win32" else "bin") / "python"
+    stamp = SHARED_ENVIRONMENT / "pyproject.sha256"
+    wanted = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == wanted:
+        return str(python)
+    if not python.is_file():
+        venv.create(SHARED_ENVIRONMENT, with_pip=True)
+    groups = nox.project.dependency_groups(
+        nox.project.load_toml(ROOT / "pyproject.toml"), "test", "types"
+    )
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    session.run(*pip, "--editable", str(ROOT), *groups, "nox", external=True)
+    stamp.write_text(wanted, encoding="utf-8")
+    return str(python)
+
+
+@nox.session(venv_backend="uv|virtualenv")
+def lint(session: nox.Session) -> None:
+    """Style, format and layers."""
+    session.install(
+        *nox.project.dependency_groups(nox.project.load_toml(ROOT / "pyproject.toml"), "lint")
+    )
+    session.run("ruff", "check")
+    session.run("ruff", "format", "--check")
+    session.run("lint-imports", env={"PYTHONPATH": "src"})
+
+
+@nox.session(venv_backend="none")
+def types(session: nox.Session) -> None:
+    """Check types with mypy, strictly."""
+    session.run(_shared_python(session), "-m", "mypy", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """Run the tests with branch coverage; arguments after `--` go to pytest."""
+    arguments = session.posargs or ["--cov", "--cov-report=term:skip-covered", "--durations=15"]
+    session.run(_shared_python(session), "-m", "pytest", *arguments, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def crash(session: nox.Session) -> None:
+    """Kill a running embed 200 times; the result must equal the uninterrupted one."""
+    session.run(
+        _shared_python(session),
+        "-m",
+        "pytest",
+        "tests/integration/test_embed_crash.py",
+        *session.posargs,
+        env={"CXRLEARN_CRASH_KILLS": "200"},
+        external=True,
+    )
+
+
+@nox.session(venv_backend="none", default=False)
+def bench(session: nox.Session) -> None:
+    """Measure speed as ratios against bare loops, in one run."""
+    session.run(_shared_python(session), "scripts/bench_embed.py", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="uv|virtualenv", default=False)
+def build(session: nox.Session) -> None:
+    """Build the sdist and the wheel into dist/."""
+    session.install("build")
+    session.run("python", "-m", "build")

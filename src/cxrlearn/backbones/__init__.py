@@ -1,0 +1,1 @@
+"""Frozen networks: one declarative record each, weights loaded safely and proved complete."""

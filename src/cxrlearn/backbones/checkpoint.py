@@ -1,0 +1,217 @@
+"""Read a weight file without executing anything in it.
+
+torch's restricted unpickler builds tensors and plain containers only. The published files also
+name classes of OmegaConf and PyTorch Lightning, and a few plain types; each such name is bound to
+an inert stand-in of its own, whether or not the library is installed. Any other name is refused.
+"""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+import re
+import struct
+import zipfile
+from typing import TYPE_CHECKING, Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from cxrlearn.errors import WeightsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+INERT_PACKAGES = ("omegaconf.", "pytorch_lightning.", "lightning.")
+"""Packages whose classes become stand-ins."""
+INERT_NAMES = frozenset(
+    {
+        "collections.defaultdict",
+        "typing.Any",
+        *(f"builtins.{name}" for name in ("bool", "dict", "float", "int", "list", "str", "tuple")),
+    }
+)
+"""Plain types that OmegaConf's objects mention; stand-ins too."""
+
+# What the readers raise on damaged bytes. RuntimeError is torch's own; the rest come out of
+# unpickling garbage.
+_DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    NotImplementedError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)|unrecognized function (.+)")
+_SAVE_AGAIN = (
+    "If you trust its source, open it where it was made, save model.state_dict() with torch.save "
+    "or safetensors, and give that file."
+)
+
+
+class _Inert:
+    """Stands in for a class of a library: takes whatever the file says, and does nothing."""
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self:
+        return object.__new__(cls)
+
+    def __init__(self, *_args: object, **_kwargs: object) -> None:
+        """Take anything."""
+
+    def __setstate__(self, _state: object) -> None:
+        """Take anything."""
+
+
+def _plain_dict(*_args: object) -> dict[object, object]:
+    """Stand in for defaultdict: the restricted unpickler fills plain dicts only."""
+    return {}
+
+
+def read_checkpoint(path: Path) -> object:
+    """Read the tensors and plain data of a weight file onto the CPU.
+
+    Args:
+        path: a torch.save file (zip or the older stream) or a safetensors file; what it is
+            is found by its content.
+
+    Returns:
+        What was saved; classes of OmegaConf and Lightning are inert stand-ins.
+
+    Raises:
+        WeightsError: no such file, another kind of file, damaged, or it names anything that
+            weights do not need; nothing in it has been executed.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as stream:
+            head = stream.read(512)
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
+    _refuse_other_kinds(path, head)
+    if _is_safetensors(head, size):
+        return _read_safetensors(path)
+    if head[:4] == b"PK\x03\x04":
+        return _read_torch(path, _names_in_zip)
+    if head[:1] == b"\x80":
+        return _read_torch(path, _names_in_stream)
+    raise WeightsError(
+        f"{path} is no weight file: expected a torch.save or safetensors file, found bytes "
+        f"{head[:8]!r}. Download it again."
+    )
+
+
+def _refuse_other_kinds(path: Path, head: bytes) -> None:
+    """Name the kinds of files that people hold for weights."""
+    start = head.lstrip()[:15].lower()
+    found = None
+    if not head:
+        found = "an empty file"
+    elif start.startswith((b"<!doctype", b"<html", b"<?xml")):
+        found = "a web page (the page of a download, not the download itself)"
+    elif start.startswith(b"version https:/"):
+        found = "a Git LFS pointer, not the file it points to"
+    elif head[:2] == b"\x1f\x8b":
+        found = "a gzip archive; unpack it first"
+    elif head[257:262] == b"ustar":
+        found = "a tar archive; unpack it first"
+    elif head.isascii() and head.decode("ascii").isprintable():
+        found = "text"
+    if found:
+        raise WeightsError(
+            f"{path} is no weight file: it is {found}. "
+            "Expected a file written by torch.save or safetensors; download it again."
+        )
+
+
+def _is_safetensors(head: bytes, size: int) -> bool:
+    """Whether the bytes begin as a safetensors file: length of a JSON header, then the header."""
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < max(size, 1 << 20)
+
+
+def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
+    try:
+        return load_file(path, device="cpu")
+    except (SafetensorError, *_DAMAGE) as error:
+        raise WeightsError(_damaged(path, error)) from error
+
+
+def _read_torch(path: Path, names: Callable[[BinaryIO], Iterator[str]]) -> object:
+    try:
+        with path.open("rb") as stream:
+            stand_ins: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
+                _stand_in(name) for name in sorted(set(names(stream))) if _is_inert(name)
+            ]
+            stream.seek(0)
+            with torch.serialization.safe_globals(stand_ins):
+                return torch.load(stream, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(_refused(path, error)) from error
+    except _DAMAGE as error:
+        raise WeightsError(_damaged(path, error)) from error
+
+
+def _is_inert(name: str) -> bool:
+    return name.startswith(INERT_PACKAGES) or name in INERT_NAMES
+
+
+def _stand_in(name: str) -> tuple[Callable[..., object], str]:
+    """Return what the unpickler takes for `name`: a class of its own, or an empty dict."""
+    if name == "collections.defaultdict":
+        return _plain_dict, name
+    module, _, class_name = name.rpartition(".")
+    return type(class_name, (_Inert,), {"__module__": module}), name
+
+
+def _names_in_zip(stream: BinaryIO) -> Iterator[str]:
+    with zipfile.ZipFile(stream) as archive:
+        for member in archive.namelist():
+            if member.endswith("/data.pkl"):
+                with archive.open(member) as pickled:
+                    yield from _names(pickled.read())
+
+
+def _names_in_stream(stream: BinaryIO) -> Iterator[str]:
+    """Yield the names in the older form: magic number, version, system, then the object."""
+    for _ in range(4):
+        yield from _names(stream)
+
+
+def _names(pickled: bytes | BinaryIO) -> Iterator[str]:
+    """Yield the names ("module.name") that one pickle asks for, without unpickling it."""
+    for opcode, argument, _ in pickletools.genops(pickled):
+        if opcode.name == "GLOBAL":
+            module, _, name = str(argument).partition(" ")
+            yield f"{'builtins' if module == '__builtin__' else module}.{name}"
+
+
+def _refused(path: Path, error: pickle.UnpicklingError) -> str:
+    named = _GLOBAL.search(str(error))
+    if named is None:
+        return _damaged(path, error)
+    return (
+        f"{path} is refused: it names {(named[1] or named[2])!r}, which is neither a tensor nor "
+        "plain data (a whole pickled model, or something that would run on loading). "
+        f"Nothing in it was executed. {_SAVE_AGAIN}"
+    )
+
+
+def _damaged(path: Path, error: BaseException) -> str:
+    text = " ".join(str(error).split())[:160] or type(error).__name__
+    if "TorchScript" in text:
+        return f"{path} is a TorchScript archive, which holds code. {_SAVE_AGAIN}"
+    size = path.stat().st_size
+    return (
+        f"{path} cannot be read: cut short or damaged ({size:,} bytes; {text}). "
+        "Compare its size with the published one and download it again."
+    )

@@ -1,0 +1,1 @@
+"""Models of torchvision, timm and Hugging Face as backbones: records made on the fly."""

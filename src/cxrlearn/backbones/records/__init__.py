@@ -1,0 +1,1 @@
+"""The records of the backbones that cxrlearn knows by name, a module per family."""

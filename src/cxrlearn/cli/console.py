@@ -1,0 +1,140 @@
+"""The only module that prints: messages and progress on stderr, results on stdout."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from rich.progress import TaskID
+    from rich.progress import Progress as RichProgress
+    from rich.table import Table
+
+    from cxrlearn.runtime.events import Progress
+
+LOG_EVERY_SECONDS = 10.0
+"""Where there is no terminal, a plain progress line appears this often."""
+
+
+class Terminal:
+    """A `Reporter` that draws on the terminal, or writes plain lines where there is none."""
+
+    def __init__(self, *, quiet: bool = False, as_json: bool = False) -> None:
+        """Create the consoles; `quiet` keeps warnings and errors only."""
+        self.quiet = quiet
+        self.as_json = as_json
+        self._log = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._out = Console(highlight=False)
+
+    def notice(self, message: str) -> None:
+        """Say something the user should know."""
+        if not self.quiet:
+            self._log.print(escape(message))
+
+    def warning(self, message: str) -> None:
+        """Say what may make a number mean less than it seems."""
+        self._log.print(f"[yellow]warning:[/yellow] {escape(message)}")
+
+    def error(self, message: str) -> None:
+        """Say why the command stops."""
+        self._log.print(f"[bold red]error:[/bold red] {escape(message)}")
+
+    @contextmanager
+    def progress(self, title: str, total: int, *, unit: str = "images") -> Iterator[Progress]:
+        """Show a bar with rate and time left, or a plain line now and then."""
+        if self.quiet or not self._log.is_terminal:
+            task = _PlainProgress(self, title, total, unit)
+            yield task
+            task.finish()
+            return
+        with _bar(self._log, unit) as bar:
+            yield _BarTask(bar, bar.add_task(escape(title), total=total))
+
+    def show(self, *parts: Table | str) -> None:
+        """Print a result for people on stdout, unless it is printed as JSON."""
+        if not self.as_json:
+            for part in parts:
+                self._out.print(escape(part) if isinstance(part, str) else part, soft_wrap=isinstance(part, str))
+
+    def show_text(self, text: str) -> None:
+        """Print exact text on stdout: settings, records."""
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+    def show_json(self, document: Mapping[str, object]) -> None:
+        """Print a result as one JSON document on stdout, if asked for."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
+            sys.stdout.write("\n")
+
+
+class _BarTask:
+    def __init__(self, bar: RichProgress, task: TaskID) -> None:
+        self._bar, self._task = bar, task
+
+    def advance(self, amount: int = 1) -> None:
+        self._bar.advance(self._task, amount)
+
+
+def _bar(console: Console, unit: str) -> RichProgress:
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            rate = task.finished_speed or task.speed
+            return Text("" if rate is None else f"{rate:,.1f} {unit}/s")
+
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(),
+        TimeRemainingColumn(elapsed_when_finished=True), console=console,
+    )  # fmt: skip
+
+
+class _PlainProgress:
+    def __init__(self, terminal: Terminal, title: str, total: int, unit: str) -> None:
+        self._terminal, self._title, self._total, self._unit = terminal, title, total, unit
+        self._done, self._started = 0, time.monotonic()
+        self._last = self._started
+
+    def advance(self, amount: int = 1) -> None:
+        self._done += amount
+        now = time.monotonic()
+        if now - self._last >= LOG_EVERY_SECONDS and self._done < self._total:
+            self._last = now
+            self._line(now)
+
+    def finish(self) -> None:
+        self._line(time.monotonic())
+
+    def _line(self, now: float) -> None:
+        rate = self._done / max(now - self._started, 1e-9)
+        left = f", {duration((self._total - self._done) / rate)} left" if 0 < self._done < self._total else ""
+        self._terminal.notice(
+            f"{self._title}: {self._done:,}/{self._total:,} {self._unit}, {rate:,.1f} {self._unit}/s{left}"
+        )
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: `42 s`, `3 min 5 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"

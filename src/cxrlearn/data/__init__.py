@@ -1,0 +1,1 @@
+"""From files to arrays: manifests, labels, splits and radiographs."""

@@ -1,0 +1,139 @@
+"""Radiograph files to 8-bit grey, upright, bone bright: PNG, JPEG, TIFF, BMP, WebP and DICOM.
+
+The content tells the format, never the name.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from cxrlearn.data.intensity import Intensity, Radiograph
+from cxrlearn.data.pictures import decode_picture
+from cxrlearn.errors import UnreadableImageError
+
+__all__ = ["Intensity", "Radiograph", "decode_radiograph", "is_image_candidate", "read_radiograph"]
+
+_PICTURES: Final = (
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"II+\x00", "TIFF"),
+    (b"MM\x00+", "TIFF"),
+    (b"BM", "BMP"),
+)
+_STRANGERS: Final = (
+    (b"\x00\x05\x16\x07", "an AppleDouble side file of macOS"),
+    (b"GIF8", "a GIF picture"),
+    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture"),
+    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
+    (b"%PDF", "a PDF document"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "a gzip archive"),
+    (b"\x89HDF", "an HDF5 file"),
+    (b"<", "a text in HTML or XML, perhaps the message of a failed download"),
+)
+"""First bytes of what is met under the name of a picture, and a word for it."""
+
+_READABLE = "PNG, JPEG, TIFF, BMP, WebP and DICOM are read"
+_OTHER_SUFFIXES: Final = """
+    .csv .tsv .txt .json .jsonl .md .rst .toml .yaml .yml .xml .html .htm .pdf .log .ini .cfg .py
+    .sh .ipynb .parquet .h5 .hdf5 .npy .npz .pkl .pt .pth .safetensors .zip .gz .tar .tgz .7z .rar
+    .xls .xlsx .doc .docx .db .sqlite .bak .tmp .part .lock .sha256 .md5
+"""
+_NO_IMAGES = frozenset(_OTHER_SUFFIXES.split())
+
+
+def decode_radiograph(data: bytes, *, intensity: Intensity = "percentile") -> Radiograph:
+    """Decode the bytes of one radiograph file.
+
+    8-bit pictures stay as they are; deeper ones, and DICOM files without display settings, are
+    stretched from their own 0.5 to 99.5 percentiles, or from their smallest and largest value
+    under "minmax".
+
+    Args:
+        data: the whole file.
+        intensity: how values of more than 8 bits become grey.
+
+    Returns:
+        (H, W) uint8 grey, upright, bone bright.
+
+    Raises:
+        UnreadableImageError: the reason, without the name of the file.
+    """
+    kind = _sniff(data)
+    if kind == "DICOM":
+        from cxrlearn.data.dicom import decode_dicom  # noqa: PLC0415 - other formats do without pydicom
+
+        return decode_dicom(data, intensity)
+    return decode_picture(data, kind, intensity)
+
+
+def read_radiograph(path: str | Path, *, intensity: Intensity = "percentile") -> Radiograph:
+    """Read and decode one radiograph file; see `decode_radiograph`.
+
+    Raises:
+        UnreadableImageError: the reason, without the name of the file.
+    """
+    return decode_radiograph(read_file(path), intensity=intensity)
+
+
+def read_file(path: str | Path) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        UnreadableImageError: it is missing, a folder, or may not be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError as error:
+        raise UnreadableImageError("file not found") from error
+    except (IsADirectoryError, NotADirectoryError) as error:
+        raise UnreadableImageError(
+            "not a file: a folder of that name, or one in its path is a file"
+        ) from error
+    except PermissionError as error:
+        raise UnreadableImageError("no permission to read the file") from error
+    except (OSError, ValueError) as error:  # ValueError: a NUL character in the path
+        raise UnreadableImageError(f"cannot read the file: {error.args[-1]}") from error
+
+
+def is_image_candidate(path: Path) -> bool:
+    """Tell by its name whether a file of a folder scan may be a radiograph.
+
+    DICOM files often have no suffix, so only hidden files, side files (`._name`) and well-known
+    suffixes of other kinds are left out.
+    """
+    return not path.name.startswith(".") and path.suffix.lower() not in _NO_IMAGES
+
+
+def _sniff(data: bytes) -> str:
+    """Return a key of `OPENERS`, or "DICOM"."""
+    if not data:
+        raise UnreadableImageError("the file is empty (0 bytes)")
+    if data[128:132] == b"DICM":  # before the others: the preamble may be a TIFF header
+        return "DICOM"
+    for start, kind in _PICTURES:
+        if data.startswith(start):
+            return kind
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "WebP"
+    if data[:2] in {b"\x08\x00", b"\x02\x00", b"\x00\x08", b"\x00\x02"}:
+        from cxrlearn.data.dicom import looks_like_dicom  # noqa: PLC0415 - as above
+
+        if looks_like_dicom(data):
+            return "DICOM"
+    raise UnreadableImageError(_what_else(data))
+
+
+def _what_else(data: bytes) -> str:
+    for start, name in _STRANGERS:
+        if data.startswith(start):
+            return f"not an image but {name} ({_READABLE})"
+    if not data.strip(b"\x00"):
+        return "not an image: all bytes are zero, as after an interrupted copy"
+    head = data[:24]
+    if head.isascii() and not any(byte < 32 and byte not in b"\t\r\n" for byte in head):
+        return f"not an image but text: {' '.join(head.decode('ascii').split())!r} ({_READABLE})"
+    return f"not an image of a known format: it begins with {head[:8].hex(' ')} ({_READABLE})"

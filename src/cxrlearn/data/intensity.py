@@ -1,0 +1,146 @@
+"""Pixel values of any depth to 8-bit grey.
+
+A picture is held as an index into a table of its values. Percentiles then need one histogram, and
+every formula (rescaling, windows, lookup tables) runs over the few thousand values of the table
+instead of the millions of pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from cxrlearn.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Float = NDArray[np.float64]
+    Grey = NDArray[np.uint8]
+
+Intensity = Literal["percentile", "minmax"]
+"""How values without a window of their own become grey."""
+
+PERCENTILES = (0.5, 99.5)
+"""What becomes black and white; a bright marker takes up less than half a percent."""
+
+_BLOCK = 1 << 22  # pixels counted at once: numpy counts 64-bit copies
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One decoded picture."""
+
+    pixels: Grey
+    """(H, W) uint8 grey, upright, bone bright; read-only."""
+    constant: bool
+    """All pixels of the file have one value, so `pixels` is all zeros."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """A picture as an index into the table of the values it can hold."""
+
+    index: NDArray[Any]
+    """(H, W) unsigned integers below K."""
+    values: Float
+    """(K,) the value that each index stands for; may hold NaN and infinity."""
+    counts: NDArray[np.int64]
+    """(K,) how many pixels hold the value; 0 takes a value out of all statistics."""
+
+    def seen(self) -> NDArray[np.bool_]:
+        """Return (K,) which values count: they occur and are finite."""
+        return (self.counts > 0) & np.isfinite(self.values)
+
+
+def levels_of(pixels: NDArray[Any]) -> Levels:
+    """Count the values of an (H, W) picture of any integer or float type."""
+    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
+        lowest = int(pixels.min())
+        # Whole numbers of 16 bits: the offset keeps the index unsigned and the table short.
+        wide = pixels if lowest == 0 else pixels.astype(np.int32) - lowest
+        index = wide.astype(np.uint16, copy=False)
+        counts = _count(index)
+        return Levels(index, np.arange(counts.size, dtype=np.float64) + lowest, counts)
+    values, inverse, counts = np.unique(pixels, return_inverse=True, return_counts=True)
+    index = inverse.reshape(pixels.shape).astype(np.uint32)
+    return Levels(index, values.astype(np.float64), counts.astype(np.int64))
+
+
+def _count(index: NDArray[np.uint16]) -> NDArray[np.int64]:
+    flat = index.ravel()
+    size = int(flat.max()) + 1
+    total = np.zeros(size, dtype=np.int64)
+    for start in range(0, flat.size, _BLOCK):
+        total += np.bincount(flat[start : start + _BLOCK], minlength=size)
+    return total
+
+
+def weighted_percentile(values: Float, counts: NDArray[np.int64], percent: float) -> float:
+    """Return what `numpy.percentile` (method linear) gives for each value repeated `counts` times.
+
+    Args:
+        values: (K,) finite, in any order.
+        counts: (K,) how often each occurs, at least one above 0.
+        percent: 0 to 100.
+    """
+    order = np.argsort(values, kind="stable")
+    ordered, ends = values[order], np.cumsum(counts[order])
+    position = percent / 100 * (int(ends[-1]) - 1)
+    below = int(position)
+    low, high = ordered[np.searchsorted(ends, [below, min(below + 1, int(ends[-1]) - 1)], "right")]
+    return float(low + (high - low) * (position - below))
+
+
+def stretch(levels: Levels, intensity: Intensity) -> Float:
+    """Return (K,) the share of full brightness of each value: 0 at the lower limit, 1 at the upper.
+
+    The limits are the percentiles `PERCENTILES` of the pixels that count, or their smallest and
+    largest value under "minmax" and where both percentiles are equal (a nearly empty picture).
+
+    Raises:
+        UnreadableImageError: no pixel has a finite value.
+    """
+    seen = levels.seen()
+    if not seen.any():
+        raise UnreadableImageError("no pixel has a finite value")
+    values, counts = levels.values[seen], levels.counts[seen]
+    low, high = float(values.min()), float(values.max())
+    if intensity == "percentile":
+        inner = [weighted_percentile(values, counts, percent) for percent in PERCENTILES]
+        if inner[0] < inner[1]:
+            low, high = inner
+    if low == high:
+        return np.zeros(levels.values.shape)
+    # Halved, because the distance of two extremes of float64 would be infinite.
+    return np.clip((levels.values / 2 - low / 2) / (high / 2 - low / 2), 0.0, 1.0)
+
+
+def to_grey(share: Float) -> Grey:
+    """Return 0..255 for shares of full brightness, rounded to the nearest; NaN becomes 0."""
+    return np.rint(np.nan_to_num(share, nan=0.0) * 255).astype(np.uint8)
+
+
+def render(levels: Levels, share: Float) -> Radiograph:
+    """Put the shares of full brightness (K,) in place of the values; one value only gives zeros."""
+    if np.unique(levels.values[levels.seen()]).size <= 1:
+        return Radiograph(_frozen(np.zeros(levels.index.shape, dtype=np.uint8)), constant=True)
+    return Radiograph(_frozen(np.take(to_grey(share), levels.index)), constant=False)
+
+
+def as_stored(pixels: Grey) -> Radiograph:
+    """Keep an (H, W) 8-bit picture as it is; one value only gives zeros."""
+    # One look at two pixels answers for nearly all pictures; black and white ones are rare.
+    first = pixels[0, 0]
+    if first == pixels[pixels.shape[0] // 2, pixels.shape[1] // 2] and bool(
+        (pixels == first).all()
+    ):
+        return Radiograph(_frozen(np.zeros_like(pixels)), constant=True)
+    return Radiograph(_frozen(np.ascontiguousarray(pixels)), constant=False)
+
+
+def _frozen(pixels: Grey) -> Grey:
+    pixels.flags.writeable = False
+    return pixels

@@ -1,0 +1,191 @@
+"""PNG, JPEG, TIFF, BMP and WebP files to grey, with Pillow as the decoder.
+
+The format is known from the content before Pillow is asked, so that each file meets one decoder
+only, and Pillow's limit on the number of pixels (a warning at 89 megapixels, an error at 179) is
+ours instead (see `size_limit`).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import warnings
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from PIL import ImageChops
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.JpegImagePlugin import JpegImageFile
+from PIL.PngImagePlugin import PngImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from cxrlearn.data.deep_channels import deep_channels_grey, deep_rawmode
+from cxrlearn.data.intensity import Intensity, Radiograph, as_stored, levels_of, render, stretch
+from cxrlearn.data.size_limit import check_size
+from cxrlearn.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+OPENERS: Final[dict[str, Callable[[io.BytesIO], ImageFile]]] = {
+    "PNG": PngImageFile,
+    "JPEG": JpegImageFile,
+    "TIFF": TiffImageFile,
+    "BMP": BmpImageFile,
+    "WebP": WebPImageFile,
+}
+"""Pillow's class for each format."""
+
+# What Pillow raises over damaged bytes, found by reading it and by feeding it hundreds of thousands
+# of damaged files. Its readers parse without checks and leave it to Python to stumble: SyntaxError
+# is Pillow's own word for a bad header, SystemError comes from tiles outside the picture, the rest
+# from struct, zlib, indexing and arithmetic on numbers that the file made up.
+_FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    SystemError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+_JPEG_END, _JPEG_SCAN = b"\xff\xd9", b"\xff\xda"
+_ORIENTATION = 274  # the EXIF and TIFF tag
+_PHOTOMETRIC = 262  # the TIFF tag; 0 is "white is zero"
+_TURNS: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.T,
+    6: lambda a: a.T[:, ::-1],
+    7: lambda a: a.T[::-1, ::-1],
+    8: lambda a: a.T[::-1],
+}
+"""How to turn the stored picture upright, by EXIF orientation (1 is upright)."""
+
+
+def decode_picture(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
+    """Decode the bytes of a picture file.
+
+    Args:
+        data: the whole file.
+        kind: a key of `OPENERS`.
+        intensity: how values of more than 8 bits become grey.
+
+    Raises:
+        UnreadableImageError: the file is damaged, truncated, too large or holds several pictures.
+    """
+    with warnings.catch_warnings():
+        # Pillow warns of odd metadata; whatever touches the pixels, it raises.
+        warnings.simplefilter("ignore")
+        try:
+            _check_whole(data, kind)
+            return _decode(data, kind, intensity)
+        except _FAULTS as error:
+            raise UnreadableImageError(_reason(kind, error)) from error
+
+
+def _reason(kind: str, error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return f"not enough memory to decode this {kind}"
+    text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(str(error).split()))
+    if "truncated" in text.lower() or isinstance(error, EOFError):
+        return f"the {kind} is truncated"
+    return f"damaged {kind}: {text[:150] or type(error).__name__}"
+
+
+def _check_whole(data: bytes, kind: str) -> None:
+    if kind == "PNG":
+        _check_png(data)
+    elif kind == "JPEG" and not data.endswith(_JPEG_END):
+        _check_jpeg_end(data)
+
+
+def _check_jpeg_end(data: bytes) -> None:
+    """Trailing bytes are common; a missing end is not, and libjpeg may paint the rest grey."""
+    if data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
+        raise UnreadableImageError("the JPEG is truncated")
+
+
+def _check_png(data: bytes) -> None:
+    """Check the sum of every chunk that matters; Pillow skips that of the pixels."""
+    position, kind = 8, b""
+    while kind != b"IEND":
+        head = data[position : position + 8]
+        length, kind = int.from_bytes(head[:4], "big"), head[4:]
+        end = position + 12 + length
+        if len(head) < 8 or end > len(data):
+            raise UnreadableImageError("the PNG is truncated")
+        stored = int.from_bytes(data[end - 4 : end], "big")
+        # A capital first letter marks the chunks without which there is no picture.
+        if kind[:1].isupper() and zlib.crc32(memoryview(data)[position + 4 : end - 4]) != stored:
+            name = kind.decode("ascii", "replace")
+            raise UnreadableImageError(f"damaged PNG: wrong checksum in its {name} part")
+        position = end
+
+
+def _decode(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
+    with OPENERS[kind](io.BytesIO(data)) as image:
+        check_size(image.width, image.height)
+        rawmode = deep_rawmode(image)
+        pages = getattr(image, "n_frames", 1)
+        if pages > 1:
+            raise UnreadableImageError(f"a {kind} of {pages} pictures: a radiograph is one")
+        image.load()
+        pixels = (
+            _grey(image) if rawmode is None else deep_channels_grey(data, OPENERS[kind], rawmode)
+        )
+        if kind != "TIFF":  # Pillow has turned those itself
+            pixels = _TURNS.get(_orientation(image), _upright)(pixels)
+    if pixels.dtype == np.uint8:
+        return as_stored(pixels)
+    levels = levels_of(pixels)
+    return render(levels, stretch(levels, intensity))
+
+
+def _upright(pixels: NDArray[Any]) -> NDArray[Any]:
+    return pixels
+
+
+def _orientation(image: Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except _FAULTS:  # a damaged EXIF block says nothing about the pixels
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _grey(image: ImageFile) -> NDArray[Any]:
+    """Return (H, W) uint8, or the values of a deeper picture, from a loaded image."""
+    if image.mode == "F" or image.mode.startswith("I"):
+        return _deep_grey(image)
+    if not image.has_transparency_data:
+        return np.asarray(image if image.mode == "L" else image.convert("L"))
+    with_alpha = image.convert("LA" if image.mode in {"LA", "La", "L", "1"} else "RGBA")
+    grey, alpha = with_alpha.convert("L"), with_alpha.getchannel("A")
+    # What is transparent shows nothing, and nothing is black in a radiograph.
+    opaque = alpha.getextrema()[0] == 255
+    return np.asarray(grey if opaque else ImageChops.multiply(grey, alpha))
+
+
+def _deep_grey(image: ImageFile) -> NDArray[Any]:
+    pixels = np.asarray(image)
+    pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+    if isinstance(image, TiffImageFile) and image.tag_v2.get(_PHOTOMETRIC) == 0:
+        # Pillow turns 8-bit pictures in which white is zero, and leaves the deeper ones.
+        return pixels.max() - pixels if pixels.dtype.kind == "u" else -pixels.astype(np.float64)
+    return pixels

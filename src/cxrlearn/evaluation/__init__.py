@@ -1,0 +1,1 @@
+"""Arrays in, numbers out: AUROC, intervals over patients, paired comparison; no files, no torch."""

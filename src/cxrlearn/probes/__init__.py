@@ -1,0 +1,1 @@
+"""Light heads on frozen features: fitted on train, chosen on validation, saved as plain data."""

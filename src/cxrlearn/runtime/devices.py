@@ -1,0 +1,61 @@
+"""Which device computes, and how many cores may help."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+from cxrlearn.errors import HardwareError, UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use (containers and `taskset` often allow fewer)."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn `auto`, `cpu`, `cuda`, `cuda:N` or `mps` into a device that is there.
+
+    `auto` is CUDA, else MPS, else the CPU.
+
+    Raises:
+        UsageError: not the name of a device.
+        HardwareError: the device is not there; the message says what is.
+    """
+    import torch  # noqa: PLC0415 - heavy, and whether there is work is decided without it
+
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda:0")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    if name == "cpu":
+        return torch.device("cpu")
+    if name == "mps":
+        if not torch.backends.mps.is_available():
+            raise HardwareError("--device mps: this machine has no Metal device. Use --device cpu.")
+        return torch.device("mps")
+    match = re.fullmatch(r"cuda(?::(\d+))?", name)
+    if match is None:
+        raise UsageError(f"--device: expected auto, cpu, cuda, cuda:N or mps, got {name!r}")
+    return _cuda(int(match[1] or 0))
+
+
+def _cuda(index: int) -> torch.device:
+    import torch  # noqa: PLC0415
+
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if count == 0:
+        raise HardwareError(
+            f"cuda:{index} was asked for, but torch sees no CUDA device here. "
+            "Use --device cpu, or check `nvidia-smi` and the installed torch build."
+        )
+    if index >= count:
+        there = ", ".join(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(count))
+        raise HardwareError(f"cuda:{index} was asked for, but there is only {there}.")
+    return torch.device("cuda", index)

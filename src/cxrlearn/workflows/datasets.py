@@ -1,0 +1,149 @@
+"""From the data settings to named splits of images and their labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cxrlearn.data.labels import LabelPolicy, count_labels, define_task, one_class_labels, read_labels, suggest_class_columns
+from cxrlearn.data.manifest import Manifest, read_manifest
+from cxrlearn.data.splits import by_column, by_image, by_patient, patient_overlap
+from cxrlearn.errors import DataError, UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cxrlearn.data.labels import LabelCounts, Labels, Task
+    from cxrlearn.runtime.events import Reporter
+    from cxrlearn.workflows.probe_config import ProbeConfig
+
+
+@dataclass(frozen=True)
+class ImageSets:
+    """The images of every split."""
+
+    train: Manifest
+    """All a fit sees."""
+    val: Manifest | None
+    """Where choices are made."""
+    tests: dict[str, Manifest]
+    """Where results are reported, by name."""
+    origin: str
+    """A sentence that says where the split comes from."""
+    drawn: bool = False
+    """The split was drawn here, so it has to be written down."""
+
+    def named(self) -> dict[str, Manifest]:
+        """Return all splits by name, train first."""
+        val = {} if self.val is None else {"val": self.val}
+        return {"train": self.train, **val, **self.tests}
+
+
+def load_sets(config: ProbeConfig, reporter: Reporter) -> ImageSets:
+    """Read the manifests and divide them.
+
+    Raises:
+        DataError: a fault of a manifest, an empty split, or, under `--strict`, a patient in two splits.
+        UsageError: a split has to be drawn and there is no patient column.
+    """
+    sets = _separate_files(config) if config.csv is None else _one_file(config, config.csv)
+    for name, manifest in sets.named().items():
+        if len(manifest) == 0:
+            raise DataError(f"{manifest.file}: the split {name!r} has no images.")
+        if manifest.duplicates:
+            reporter.notice(f"{manifest.file}: {manifest.duplicates} rows are exact repeats and were dropped.")
+    _warn_of_overlap(sets, config, reporter)
+    return sets
+
+
+def _separate_files(config: ProbeConfig) -> ImageSets:
+    files = zip(config.test_names(), config.test_csv, strict=True)
+    tests = {name: _read(config, file.path, name) for name, file in files}
+    val = None if config.val_csv is None else _read(config, config.val_csv, "val")
+    if config.train_csv is None:  # ProbeConfig has refused this
+        raise UsageError("--train-csv is missing.")
+    return ImageSets(_read(config, config.train_csv, "train"), val, tests, "the split of the given files")
+
+
+def _read(config: ProbeConfig, file: Path, name: str) -> Manifest:
+    manifest = read_manifest(
+        file,
+        name=name,
+        image_root=config.image_root,
+        path_column=config.path_column,
+        patient_column=config.patient_column,
+        split_column=config.split_column,
+    )
+    return manifest if config.limit is None else manifest.select(range(min(config.limit, len(manifest))), name=name)
+
+
+def _one_file(config: ProbeConfig, file: Path) -> ImageSets:
+    whole = _read(config, file, "all")
+    column = whole.columns.split
+    if column is not None:
+        parts = by_column(whole, column)
+        origin, drawn = f"column {column!r} of {file.name}", False
+    elif whole.columns.patient is not None:
+        parts = by_patient(whole, seed=config.seed)
+        origin, drawn = f"drawn by patient, 70/10/20, seed {config.seed}", True
+    elif config.split_by_image:
+        parts = by_image(whole, seed=config.seed)
+        origin, drawn = f"drawn by image, 70/10/20, seed {config.seed}", True
+    else:
+        raise UsageError(
+            f"{file} has neither a split column nor a patient column, so a patient could land in train and "
+            "in test. Name one (--split-column, --patient-column), or allow it with --split-by-image."
+        )
+    missing = [name for name in ("train", "test") if name not in parts]
+    if missing:
+        raise DataError(f"{file}: no rows for {' and '.join(missing)} ({origin}).")
+    return ImageSets(parts["train"], parts.get("val"), {"test": parts["test"]}, origin, drawn)
+
+
+def _warn_of_overlap(sets: ImageSets, config: ProbeConfig, reporter: Reporter) -> None:
+    for overlap in patient_overlap(sets.named()):
+        message = (
+            f"{overlap.patients} patients are both in {overlap.a} and in {overlap.b} "
+            f"(such as {', '.join(overlap.examples)}): results on {overlap.b} will look too good."
+        )
+        if config.strict:
+            raise DataError(f"{message} Without --strict this is a warning.")
+        reporter.warning(message)
+
+
+@dataclass(frozen=True)
+class LabelledSets:
+    """Labels of every split, in the order of its manifest's rows."""
+
+    task: Task
+    """Fixed on train."""
+    labels: dict[str, Labels]
+    """By split name."""
+    counts: dict[str, tuple[LabelCounts, ...]]
+    """Positives, negatives and masked of every label, by split name."""
+
+
+def load_labels(sets: ImageSets, config: ProbeConfig, reporter: Reporter) -> LabelledSets:
+    """Fix the task on train and read the labels of every split.
+
+    Raises:
+        UsageError: no class columns were named; the message lists candidates.
+        DataError: a fault of a label, with row and column.
+    """
+    if not config.class_columns:
+        found = suggest_class_columns(sets.train.table)
+        hint = f" These columns of {sets.train.file} hold 0/1: {','.join(found)}" if found else ""
+        raise UsageError(f"--class-columns is missing: which columns are the labels?{hint}")
+    policy = LabelPolicy(
+        uncertain=config.uncertain,
+        blank=config.blank,
+        positive=config.positive,
+        task=config.task,
+        num_classes=config.num_classes,
+    )
+    task = define_task(sets.train, config.class_columns, policy)
+    labels = {name: read_labels(manifest, task) for name, manifest in sets.named().items()}
+    counts = {name: count_labels(labels[name], task.names) for name in labels}
+    for message in one_class_labels(counts["train"], policy):
+        reporter.warning(f"train: {message}")
+    return LabelledSets(task, labels, counts)

@@ -1,0 +1,57 @@
+"""The commented `cxrlearn.toml` that `cxrlearn init` writes and the demo fills in."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from cxrlearn.errors import UsageError
+from cxrlearn.runtime.atomic import write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEMPLATE = """\
+# Settings of cxrlearn: keys are option names with _ for -. What is typed on the command line, and
+# environment variables such as CXRLEARN_DEVICE, come before this file; paths are relative to it.
+
+[data]
+{data}
+[embed]
+# Any name of `cxrlearn models list`; several are decoded in one pass: ["chexzero", "convirt"].
+model = {model}
+# batch_size = 32
+# device = "auto"            # auto, cpu, cuda:0, mps
+# output_dir = "features"
+
+[probe]
+# The model of [embed] is used unless one is named here.
+# C = "auto"                 # chosen on the validation split; or a number
+# replicates = 1000          # bootstrap of patients behind every 95 % interval
+# output_dir = "runs"
+"""
+
+BLANK_DATA = """\
+train_csv = "train.csv"
+val_csv = "val.csv"          # every choice is made here, never on test
+test_csv = "test.csv"        # several: ["internal=test.csv", "external=other.csv"]
+# csv = "all.csv"            # instead of the three: one file, by its split column or 70/10/20 by patient
+# image_root = "images"      # default: the folder of each csv
+# path_column = "Path"
+# patient_column = "patient_id"
+class_columns = ["Cardiomegaly", "Effusion"]   # put your label columns here
+# blank = "mask"             # what a blank label means: mask or zeros
+# uncertain = "mask"         # what -1 means: mask, zeros or ones
+"""
+
+
+def write_settings(path: Path, *, data: str = BLANK_DATA, model: str = "cxr-tiny") -> None:
+    """Write a settings file.
+
+    Raises:
+        UsageError: there is one already; it is left alone.
+        DiskError: it cannot be written.
+    """
+    if path.exists():
+        raise UsageError(f"{path} is there already and was left alone. Edit it, or move it away first.")
+    write_text(path, TEMPLATE.format(data=data, model=json.dumps(model)), step="settings")

@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from cxrlearn.errors import DiskError
+from cxrlearn.runtime.atomic import disk_errors, hook_write_steps, replace_file, write_text
+
+
+def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old", step="test")
+    write_text(path, "new\n", step="test")
+    assert path.read_bytes() == b"new\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_rubbish(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def half(temporary: Path) -> None:
+        temporary.write_text("ne")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DiskError, match=r"cannot write .*a\.txt: no space left\. What was there"):
+        replace_file(path, half, step="test")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("step", ["test.begin", "test.written"])
+def test_a_crash_before_the_move_leaves_the_old_file(tmp_path: Path, step: str) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    class CrashError(BaseException):
+        pass
+
+    def crash(name: str) -> None:
+        if name == step:
+            raise CrashError
+
+    hook_write_steps(crash)
+    try:
+        with pytest.raises(CrashError):
+            write_text(path, "new", step="test")
+    finally:
+        hook_write_steps(None)
+    assert path.read_text() == "old"
+
+
+def test_the_error_number_is_found_in_the_words_of_h5py(tmp_path: Path) -> None:
+    words = "Can't write data (file write failed: errno = 28, error message = 'No space left on device')"
+    with pytest.raises(DiskError, match="no space left"), disk_errors(tmp_path / "a.h5", "Kept."):
+        raise OSError(words)
+    with pytest.raises(DiskError, match="no space left"), disk_errors(tmp_path / "a.h5", "Kept."):
+        raise RuntimeError(words)
+
+
+def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError), disk_errors(tmp_path, "Kept."):
+        tmp_path.read_bytes()
+    with pytest.raises(RuntimeError, match="something else"), disk_errors(tmp_path, "Kept."):
+        raise RuntimeError("something else")
+
+
+def test_a_folder_that_may_not_be_written_is_a_disk_error(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="permission denied"), disk_errors(tmp_path / "x", "Kept."):
+        raise PermissionError(errno.EACCES, "Permission denied")

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from cxrlearn.errors import HardwareError, UsageError
+from cxrlearn.runtime.devices import resolve_device, usable_cores
+
+
+def test_auto_and_cpu_give_a_device_that_works() -> None:
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert torch.ones(2, device=resolve_device("auto")).sum().item() == 2
+
+
+def test_an_unknown_device_lists_the_known_ones() -> None:
+    with pytest.raises(UsageError, match="expected auto, cpu, cuda, cuda:N or mps, got 'gpu'"):
+        resolve_device("gpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="tells what happens without CUDA")
+def test_cuda_on_a_machine_without_it_is_a_hardware_error() -> None:
+    with pytest.raises(HardwareError, match="cuda:1 was asked for, but torch sees no CUDA device"):
+        resolve_device("cuda:1")
+
+
+def test_there_is_at_least_one_core() -> None:
+    assert usable_cores() >= 1
