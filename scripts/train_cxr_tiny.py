@@ -75,7 +75,7 @@ class Plan:
     """Seeds films, pictures, order and heads."""
 
 
-QUICK = Plan(films=60, abstracts=20, held_out=90, epochs=1, batch=20)
+QUICK = Plan(films=24, abstracts=8, held_out=90, epochs=1, batch=16)
 
 
 @dataclass(frozen=True)

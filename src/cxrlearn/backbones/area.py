@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 def resize_area(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
     """Resize (H, W) uint8 to (height, width) uint8, within 1 grey level of cv2.resize.
 
-    cv2 accumulates in float32 or, when enlarging, in fixed point of 11 bits, so that a mean close
-    to one half can round to the other side.
+    When shrinking, cv2 sums in float32 in another order, so that a mean next to one half can round
+    to the other side; when enlarging, it computes in fixed point of 11 bits and truncates.
     """
     if pixels.shape == (height, width):
         return pixels
@@ -28,7 +28,10 @@ def resize_area(pixels: NDArray[np.uint8], height: int, width: int) -> NDArray[n
     rows = weights(pixels.shape[0], height)
     columns = weights(pixels.shape[1], width)
     mean = rows @ pixels.astype(np.float32) @ columns.T
-    grey: NDArray[np.uint8] = np.clip(np.rint(mean), 0, 255).astype(np.uint8)
+    # OpenCV rounds halves to even, but up where it averages 2 x 2 pixels (its integer path).
+    halved = pixels.shape == (2 * height, 2 * width)
+    rounded = np.floor(mean + 0.5) if halved else np.rint(mean)
+    grey: NDArray[np.uint8] = np.clip(rounded, 0, 255).astype(np.uint8)
     return grey
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
 import typer
 
@@ -18,6 +18,9 @@ from cxrlearn.runtime.signals import Terminated, terminate_as_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 app = typer.Typer(
     name="cxrlearn",
@@ -48,7 +51,7 @@ def root(
     """Take the options that stand before a command."""
 
 
-def guarded[**P, R](command: Callable[P, R]) -> Callable[P, R]:
+def guarded(command: Callable[P, R]) -> Callable[P, R]:
     """Turn every failure of a command into one message and its exit code."""
 
     @functools.wraps(command)
@@ -96,6 +99,6 @@ def _report_bug(error: Exception, *, debug: bool) -> None:
 
 def run() -> None:
     """Register the commands and run the one that was typed."""
-    from cxrlearn.cli import demo, embed, init, models, probe  # noqa: F401 - each registers itself
+    from cxrlearn.cli import embed, init  # noqa: F401 - each registers itself
 
     app()

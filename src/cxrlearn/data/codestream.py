@@ -2,7 +2,8 @@
 
 GDCM trusts a JPEG header: a damaged one can take the whole process down with it, or leave half of
 a picture grey without a word. So every marker up to the pixels is read here first (ITU-T T.81
-annex B, T.87 annex C, T.800 annex A), and the pixels have to end where they should.
+annex B, T.87 annex C, T.800 annex A), the pixels have to end where they should, and what a grey
+picture does not need (comments, application data) is left out of what GDCM gets to see.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ COMPRESSED = BASELINE | LOSSLESS | JPEG_LS | JPEG_2000
 # Tiles below 64 x 64 only cost time, and a damaged header asks for millions of them.
 _SMALLEST_TILE = 64 * 64
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
-_SOS, _DHT, _DQT, _DRI, _LSE, _COM = 0xDA, 0xC4, 0xDB, 0xDD, 0xF8, 0xFE
+_SOS, _DHT, _DQT, _DRI, _LSE = 0xDA, 0xC4, 0xDB, 0xDD, 0xF8
+_SIDE_MATTER = frozenset({0xFE, *range(0xE0, 0xF0)})  # comments and application data
 _COD, _QCD, _SOT = 0x52, 0x5C, 0x90
 _FRAME_MARKERS = {
     **dict.fromkeys(BASELINE, frozenset({0xC0, 0xC1})),
@@ -50,8 +52,8 @@ class Container:
     """8 or 16: the size of a decoded pixel."""
 
 
-def check_codestream(frame: bytes, syntax: str, container: Container) -> None:
-    """Check that `frame` is a whole grey picture of the promised size.
+def sound_codestream(frame: bytes, syntax: str, container: Container) -> bytes:
+    """Return a frame that is a whole grey picture of the promised size, without its side matter.
 
     Args:
         frame: the bytes of one encapsulated frame.
@@ -63,8 +65,8 @@ def check_codestream(frame: bytes, syntax: str, container: Container) -> None:
     """
     if syntax in JPEG_2000:
         _check_jpeg_2000(frame, container)
-    else:
-        _check_jpeg(frame, syntax, container)
+        return frame
+    return _sound_jpeg(frame, syntax, container)
 
 
 def _damaged(what: str) -> UnreadableImageError:
@@ -88,11 +90,14 @@ def _segments(frame: bytes, last: int) -> Iterator[tuple[int, bytes, int]]:
         position = end
 
 
-def _check_jpeg(frame: bytes, syntax: str, container: Container) -> None:
+def _sound_jpeg(frame: bytes, syntax: str, container: Container) -> bytes:
     if not frame.startswith(_SOI):
         raise _damaged("they do not begin as a JPEG does")
-    frames_seen, end = 0, 2
-    for marker, payload, end in _segments(frame, _SOS):  # noqa: B007 - the last `end` is used below
+    frames_seen, end, kept = 0, 2, [_SOI]
+    for marker, payload, end in _segments(frame, _SOS):
+        if marker in _SIDE_MATTER:
+            continue
+        kept.append(frame[end - 4 - len(payload) : end])
         if marker in _FRAME_MARKERS[syntax]:
             _check_frame_header(payload, syntax, container)
             frames_seen += 1
@@ -102,7 +107,8 @@ def _check_jpeg(frame: bytes, syntax: str, container: Container) -> None:
             _check_table(marker, payload, lossless=syntax in LOSSLESS)
     if frames_seen != 1:
         raise _damaged(f"{frames_seen} frame headers instead of one")
-    _check_end(frame, end, _MARKER_IN_JPEG_LS if syntax in JPEG_LS else _MARKER_IN_JPEG)
+    pattern = _MARKER_IN_JPEG_LS if syntax in JPEG_LS else _MARKER_IN_JPEG
+    return b"".join([*kept, frame[end : _end_of_pixels(frame, end, pattern)]])
 
 
 def _check_frame_header(payload: bytes, syntax: str, container: Container) -> None:
@@ -149,7 +155,7 @@ def _check_table(marker: int, payload: bytes, *, lossless: bool) -> None:
     elif marker == _DRI:
         if len(payload) != 2:
             raise _damaged("the restart interval has a wrong length")
-    elif marker not in (_LSE, _COM) and not 0xE0 <= marker <= 0xEF:
+    elif marker != _LSE:
         raise _damaged(f"an unexpected marker {marker:#x}")
 
 
@@ -179,12 +185,13 @@ def _check_quantization(payload: bytes) -> None:
         payload = payload[size:]
 
 
-def _check_end(frame: bytes, start: int, markers: re.Pattern[bytes]) -> None:
+def _end_of_pixels(frame: bytes, start: int, markers: re.Pattern[bytes]) -> int:
     found = markers.search(frame, start)
     if found is None:
         raise UnreadableImageError("the file is truncated: the compressed pixels have no end")
     if found.group(1) != _EOI[1:]:
         raise _damaged("a marker stands amid the pixels")
+    return found.end()
 
 
 def _check_jpeg_2000(frame: bytes, container: Container) -> None:

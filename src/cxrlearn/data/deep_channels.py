@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import sys
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL.PngImagePlugin import PngImageFile
@@ -55,7 +55,8 @@ def deep_channels_grey(
     if rawmode.startswith("LA"):
         return _over_black(_grey_and_alpha(data))
     if not rawmode.startswith(("RGB;", "RGBA;", "RGBX;")):
-        raise UnreadableImageError(f"16 bits a channel in {rawmode.split(';')[0]}: save it as grey")
+        channels = rawmode.partition(";")[0]
+        raise UnreadableImageError(f"16 bits a channel in {channels}: save it as grey")
     with opener(io.BytesIO(data)) as upper, opener(io.BytesIO(data)) as lower:
         _swap_bytes(lower, rawmode[:-1] + _OTHER_ORDER[rawmode[-1]])
         return _over_black(np.asarray(upper).astype(np.uint16) << 8 | np.asarray(lower))
@@ -82,7 +83,7 @@ def _over_black(channels: NDArray[np.uint16]) -> NDArray[np.uint16]:
 
     All sums stay below 2**32.
     """
-    wide = channels.astype(np.uint32)
+    wide: NDArray[Any] = channels.astype(np.uint32)
     grey = wide[..., 0]
     if channels.shape[2] >= 3:
         luma = wide[..., 0] * 19595 + wide[..., 1] * 38470 + wide[..., 2] * 7471 + 0x8000

@@ -17,12 +17,13 @@ import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import get_frame
-from pydicom.errors import InvalidDicomError
+from pydicom.encaps import encapsulate, get_frame
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.pixels.decoders.base import get_decoder
 
-from cxrlearn.data.codestream import COMPRESSED, Container, check_codestream
+from cxrlearn.data.codestream import COMPRESSED, Container, sound_codestream
 from cxrlearn.data.dicom_luts import display_share, modality_values
+from cxrlearn.data.integrity import truncated
 from cxrlearn.data.intensity import Intensity, Levels, Radiograph, levels_of, render, stretch
 from cxrlearn.data.size_limit import check_size
 from cxrlearn.errors import UnreadableImageError
@@ -37,6 +38,7 @@ _FAULTS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    BytesLengthException,
     EOFError,
     InvalidDicomError,
     LookupError,
@@ -52,6 +54,7 @@ _NATIVE = frozenset(
     {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
 )
 _WANTED = [
+    "Modality",
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "NumberOfFrames",
@@ -71,8 +74,6 @@ _WANTED = [
     "WindowCenter",
     "WindowWidth",
     "PresentationLUTShape",
-    "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths",
     "PixelData",
 ]
 """All that is read of a header: what is not needed cannot be what is wrong."""
@@ -109,11 +110,13 @@ def decode_dicom(data: bytes, intensity: Intensity) -> Radiograph:
         UnreadableImageError: damaged, truncated, too large, in colour, of several frames, without
             pixels, or compressed in a way that GDCM does not read.
     """
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(record=True) as breaches:
         # pydicom warns of every breach of the standard; what touches the pixels is checked below.
-        warnings.simplefilter("ignore")
+        warnings.simplefilter("always")
         try:
             dataset = _read_header(data)
+            if any("end of file" in str(breach.message).lower() for breach in breaches):
+                raise truncated("DICOM file")
             _check_header(dataset)
             return _render(dataset, _stored_values(dataset), intensity)
         except _FAULTS as error:
@@ -125,7 +128,7 @@ def _reason(error: BaseException) -> str:
         return "not enough memory to decode this DICOM file"
     text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(str(error).split()))
     if isinstance(error, EOFError):
-        return "the DICOM file is truncated"
+        return str(truncated("DICOM file"))
     return f"damaged DICOM file: {text[:150] or type(error).__name__}"
 
 
@@ -145,8 +148,10 @@ def _read_header(data: bytes) -> Dataset:
 
 def _check_header(dataset: Dataset) -> None:
     if "PixelData" not in dataset:
-        missing = "truncated, or " if "Rows" in dataset else ""
-        raise UnreadableImageError(f"a DICOM file without pixels ({missing}not a picture)")
+        modality = dataset.get("Modality") or "unknown"
+        raise UnreadableImageError(
+            f"a DICOM file without pixels (modality {modality}): not a picture, or cut off"
+        )
     lacking = [name for name in _REQUIRED if dataset.get(name) is None]
     if lacking:
         raise UnreadableImageError(f"damaged DICOM file: {', '.join(lacking)} missing")
@@ -183,7 +188,8 @@ def _stored_values(dataset: Dataset) -> NDArray[Any]:
         plugin = "pydicom"
     elif syntax in COMPRESSED:
         container = Container(int(dataset.Rows), int(dataset.Columns), int(dataset.BitsAllocated))
-        check_codestream(get_frame(dataset.PixelData, 0, number_of_frames=1), syntax, container)
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        dataset.PixelData = encapsulate([sound_codestream(frame, syntax, container)])
         plugin = "gdcm"
     else:
         raise UnreadableImageError(f"the transfer syntax {syntax.name} is not supported")

@@ -34,7 +34,8 @@ class LookupTable:
     def apply(self, values: Float) -> Float:
         """Return the entry of each value."""
         place = np.clip(np.rint(values) - self.first, 0, self.entries.size - 1)
-        return np.take(self.entries, np.nan_to_num(place).astype(np.int64))
+        chosen: Float = self.entries[np.nan_to_num(place).astype(np.int64)]
+        return chosen
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,8 @@ def display_share(dataset: Dataset, values: Float) -> Float | None:
     """
     if dataset.get("VOILUTSequence"):
         table = _read_table(dataset, dataset.VOILUTSequence[0], "VOI LUT", values)
-        return np.minimum(table.apply(values) / (2**table.bits - 1), 1.0)
+        share: Float = np.minimum(table.apply(values) / (2**table.bits - 1), 1.0)
+        return share
     window = _first_window(dataset)
     return None if window is None else window.apply(values)
 

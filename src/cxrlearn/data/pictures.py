@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import ImageChops
+from PIL.Image import DecompressionBombError
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
@@ -23,6 +24,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from cxrlearn.data.deep_channels import deep_channels_grey, deep_rawmode
+from cxrlearn.data.integrity import check_whole, truncated
 from cxrlearn.data.intensity import Intensity, Radiograph, as_stored, levels_of, render, stretch
 from cxrlearn.data.size_limit import check_size
 from cxrlearn.errors import UnreadableImageError
@@ -51,6 +53,7 @@ _FAULTS = (
     ArithmeticError,
     AssertionError,
     AttributeError,
+    DecompressionBombError,
     EOFError,
     LookupError,
     MemoryError,
@@ -63,8 +66,8 @@ _FAULTS = (
     struct.error,
     zlib.error,
 )
-_JPEG_END, _JPEG_SCAN = b"\xff\xd9", b"\xff\xda"
 _ORIENTATION = 274  # the EXIF and TIFF tag
+_ORIENTATION_SOURCES = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _PHOTOMETRIC = 262  # the TIFF tag; 0 is "white is zero"
 _TURNS: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
     2: lambda a: a[:, ::-1],
@@ -93,7 +96,7 @@ def decode_picture(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
         # Pillow warns of odd metadata; whatever touches the pixels, it raises.
         warnings.simplefilter("ignore")
         try:
-            _check_whole(data, kind)
+            check_whole(data, kind)
             return _decode(data, kind, intensity)
         except _FAULTS as error:
             raise UnreadableImageError(_reason(kind, error)) from error
@@ -102,40 +105,15 @@ def decode_picture(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
 def _reason(kind: str, error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory to decode this {kind}"
+    if isinstance(error, DecompressionBombError):  # Pillow's own limit, for tiles and WebP
+        return f"a {kind} of too many pixels: {error}"
     text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(str(error).split()))
     if "truncated" in text.lower() or isinstance(error, EOFError):
-        return f"the {kind} is truncated"
-    return f"damaged {kind}: {text[:150] or type(error).__name__}"
-
-
-def _check_whole(data: bytes, kind: str) -> None:
-    if kind == "PNG":
-        _check_png(data)
-    elif kind == "JPEG" and not data.endswith(_JPEG_END):
-        _check_jpeg_end(data)
-
-
-def _check_jpeg_end(data: bytes) -> None:
-    """Trailing bytes are common; a missing end is not, and libjpeg may paint the rest grey."""
-    if data.rfind(_JPEG_END) < data.rfind(_JPEG_SCAN):
-        raise UnreadableImageError("the JPEG is truncated")
-
-
-def _check_png(data: bytes) -> None:
-    """Check the sum of every chunk that matters; Pillow skips that of the pixels."""
-    position, kind = 8, b""
-    while kind != b"IEND":
-        head = data[position : position + 8]
-        length, kind = int.from_bytes(head[:4], "big"), head[4:]
-        end = position + 12 + length
-        if len(head) < 8 or end > len(data):
-            raise UnreadableImageError("the PNG is truncated")
-        stored = int.from_bytes(data[end - 4 : end], "big")
-        # A capital first letter marks the chunks without which there is no picture.
-        if kind[:1].isupper() and zlib.crc32(memoryview(data)[position + 4 : end - 4]) != stored:
-            name = kind.decode("ascii", "replace")
-            raise UnreadableImageError(f"damaged PNG: wrong checksum in its {name} part")
-        position = end
+        return str(truncated(kind))
+    if isinstance(error, OSError | ValueError | SyntaxError) and "unpack" not in text:
+        text = text.replace("not identified by this driver", "its header makes no sense")
+        return f"damaged {kind}: {text[:150]}"
+    return f"damaged {kind}: its header makes no sense"  # what stumbled was Python, over numbers
 
 
 def _decode(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
@@ -145,6 +123,7 @@ def _decode(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
         pages = getattr(image, "n_frames", 1)
         if pages > 1:
             raise UnreadableImageError(f"a {kind} of {pages} pictures: a radiograph is one")
+        image.decodermaxblock = len(data)  # all is in memory: read it at one go
         image.load()
         pixels = (
             _grey(image) if rawmode is None else deep_channels_grey(data, OPENERS[kind], rawmode)
@@ -152,7 +131,7 @@ def _decode(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
         if kind != "TIFF":  # Pillow has turned those itself
             pixels = _TURNS.get(_orientation(image), _upright)(pixels)
     if pixels.dtype == np.uint8:
-        return as_stored(pixels)
+        return as_stored(pixels.view(np.uint8))
     levels = levels_of(pixels)
     return render(levels, stretch(levels, intensity))
 
@@ -162,6 +141,8 @@ def _upright(pixels: NDArray[Any]) -> NDArray[Any]:
 
 
 def _orientation(image: Image) -> int:
+    if not any(key in image.info for key in _ORIENTATION_SOURCES):
+        return 1
     try:
         value = image.getexif().get(_ORIENTATION, 1)
     except _FAULTS:  # a damaged EXIF block says nothing about the pixels

@@ -73,7 +73,7 @@ def fit_logistic(  # noqa: PLR0913 - keyword-only past the data
     truth, mask = np.asarray(values), np.asarray(known, dtype=bool)
     if truth.shape != (len(matrix), len(names)) or mask.shape != truth.shape:
         raise DataError(
-            f"Labels and their mask must have shape {(len(matrix), len(names))}, rows × labels. "
+            f"Labels and their mask must have shape {(len(matrix), len(names))}, rows by labels. "
             f"Got {truth.shape} and {mask.shape} instead."
         )
     problem = _Problem.of(matrix, _Solver(max_iter=max_iter, seed=seed, tol=tol))
@@ -82,7 +82,7 @@ def fit_logistic(  # noqa: PLR0913 - keyword-only past the data
         raise DataError(f"C must be one number or one for each label. Got {len(each)}.")
     positive = (truth == 1) & mask
     if kind == "multiclass":
-        return _fit_classes(problem, positive, mask.all(axis=1), names, each)
+        return _fit_classes(problem, positive, mask[:, 0], names, each)
     columns = [
         _fit_label(problem, positive[:, i], mask[:, i], names[i], each[i])
         for i in range(len(names))
@@ -259,3 +259,40 @@ def _class_account(
         reason=None,
         notes=solution.notes,
     )
+
+
+@dataclass(frozen=True)
+class LogisticSolver:
+    """Fits on one train set for `choose_c`: each C on its own, one label after another."""
+
+    features: npt.NDArray[np.floating]
+    """(N, D)."""
+    values: npt.NDArray[np.int8]
+    """(N, L) of 0 and 1; multi-class: one-hot."""
+    known: BoolArray
+    """(N, L)."""
+    kind: str
+    """binary, multilabel or multiclass."""
+    names: tuple[str, ...]
+    """L labels or classes."""
+    max_iter: int = MAX_ITER
+    """Most iterations."""
+    seed: int = 0
+    """Handed to the solver."""
+
+    def __call__(self, values_of_c: Sequence[float], columns: Sequence[int]) -> list[LogisticFit]:
+        """Fit the label columns once for each C."""
+        chosen = list(columns)
+        return [
+            fit_logistic(
+                self.features,
+                self.values[:, chosen],
+                self.known[:, chosen],
+                self.kind,
+                names=[self.names[column] for column in chosen],
+                C=C,
+                max_iter=self.max_iter,
+                seed=self.seed,
+            )
+            for C in values_of_c
+        ]

@@ -113,7 +113,7 @@ def check_features(
     matrix = np.asarray(features)
     if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.floating):
         raise DataError(
-            "Features must be a matrix of floating-point numbers, rows × features. "
+            "Features must be a matrix of floating-point numbers, rows by features. "
             f"Got {matrix.dtype} of shape {matrix.shape} instead."
         )
     if ids is not None and len(ids) != len(matrix):

@@ -8,6 +8,7 @@ is converted to its field's type here; whether values make sense together is the
 from __future__ import annotations
 
 import difflib
+import json
 import tomllib
 import types
 from dataclasses import MISSING, dataclass, fields
@@ -206,8 +207,7 @@ def convert(raw: object, hint: object) -> object:
     """Convert a value of the file, the environment or the command line to the type `hint`.
 
     Lists may be written as such, repeated (a tuple, from the command line), or as one string with
-    commas. Several values are never split, so a name that holds a comma can be given by repeating
-    the option.
+    commas. Several values are never split, so a name that holds a comma can be given beside others.
 
     Raises:
         ValueError: with what was expected and found.
@@ -245,7 +245,7 @@ def _convert_list(raw: object, item: object) -> tuple[object, ...]:
     # that a name with a comma can be given by repeating the option.
     if len(values) == 1 and isinstance(values[0], str) and not isinstance(raw, list):
         values = [part.strip() for part in values[0].split(",")]
-    return tuple(dict.fromkeys(convert(value, item) for value in values if value != ""))
+    return tuple(convert(value, item) for value in values if value != "")
 
 
 def _convert_scalar(raw: object, hint: object) -> object:
@@ -280,3 +280,32 @@ def _convert_number(raw: object, hint: object) -> int | float:
         return int(str(raw)) if hint is int else float(str(raw))
     except ValueError:
         raise ValueError(f"expected {name}, got {raw!r}") from None
+
+
+def settings_toml(section: str, settings: Mapping[str, Setting], *, with_origin: bool = False) -> str:
+    """Write settings as a section of `cxrlearn.toml`; what is None stands in a comment.
+
+    Args:
+        section: its name.
+        settings: by key.
+        with_origin: say in a comment where each value comes from.
+    """
+    lines = [f"[{section}]"]
+    for key, setting in settings.items():
+        origin = f"  # {setting.origin}" if with_origin else ""
+        if setting.value is None:
+            lines.append(f"# {key} is not set")
+        else:
+            lines.append(f"{key} = {toml_value(setting.value)}{origin}")
+    return "\n".join(lines) + "\n"
+
+
+def toml_value(value: object) -> str:
+    """Return a str, path, bool, number or list of them as TOML."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, (int, float)):
+        return repr(value)
+    if isinstance(value, (tuple, list)):
+        return f"[{', '.join(toml_value(item) for item in value)}]"
+    return json.dumps(str(value), ensure_ascii=False)  # JSON's escapes are TOML's

@@ -7,19 +7,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import timm
 import torch
 from safetensors import safe_open
-from torch import nn
 
-from cxrlearn.backbones.load import Backbone, load_backbone
+from cxrlearn.backbones.load import load_backbone
 from cxrlearn.backbones.registry import get_spec
 from cxrlearn.backbones.tiny import FEATURE_DIM, STAGES, CxrTiny, mean_and_spread
 from cxrlearn.backbones.tiny_record import CXR_TINY, weights_file
 from cxrlearn.backbones.weights import file_sha256
+
+if TYPE_CHECKING:
+    from cxrlearn.backbones.backbone import Backbone
 
 ROOT = Path(__file__).resolve().parents[3]
 GOLDEN = ROOT / "tests/data/golden/cxr_tiny.json"
@@ -108,34 +111,40 @@ def test_the_network_computes_what_timms_efficientnet_lite0_computes(backbone: B
     """Oracle: timm's own module, its batch normalisation reduced to adding our biases."""
     ours = backbone.network
     assert isinstance(ours, CxrTiny)
-    theirs = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
-    maps: dict[int, torch.Tensor] = {}
+    theirs: Any = timm.create_model("tf_efficientnet_lite0", pretrained=False).eval()
+    maps: list[torch.Tensor] = []
     with torch.inference_mode():
         _transplant(ours.stem, theirs.conv_stem, theirs.bn1)
         x = theirs.bn1(theirs.conv_stem(pattern()))
         for index, stage in enumerate(STAGES):
             for number in range(stage.blocks):
-                block, target = ours.stages[index][number], theirs.blocks[index][number]
-                if block.expand is None:
-                    _transplant(block.filter, target.conv_dw, target.bn1)
-                    _transplant(block.project, target.conv_pw, target.bn2)
-                else:
-                    _transplant(block.expand, target.conv_pw, target.bn1)
-                    _transplant(block.filter, target.conv_dw, target.bn2)
-                    _transplant(block.project, target.conv_pwl, target.bn3)
+                target = theirs.blocks[index][number]
+                _transplant_block(ours.stages[index], number, target)
                 x = target(x)
-            maps[index] = x
-    pooled = torch.cat(
-        [mean_and_spread(maps[2]), mean_and_spread(maps[4]), maps[5].mean(dim=(2, 3))], dim=1
-    )
-    expected = (pooled - ours.feature_center) * ours.feature_scale
+            maps.append(x)
+    parts = [mean_and_spread(maps[2]), mean_and_spread(maps[4]), maps[5].mean(dim=(2, 3))]
+    expected = (torch.cat(parts, dim=1) - ours.feature_center) * ours.feature_scale
     torch.testing.assert_close(ours(pattern()), expected, rtol=1e-3, atol=1e-3)
 
 
-def _transplant(source: nn.Conv2d, convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
-    assert norm.running_mean is not None
-    assert norm.running_var is not None
-    assert source.bias is not None
+def _transplant_block(stage: Any, number: int, target: Any) -> None:  # noqa: ANN401 - timm is untyped
+    block = stage[number]
+    if block.expand is None:
+        pairs = [
+            (block.filter, target.conv_dw, target.bn1),
+            (block.project, target.conv_pw, target.bn2),
+        ]
+    else:
+        pairs = [
+            (block.expand, target.conv_pw, target.bn1),
+            (block.filter, target.conv_dw, target.bn2),
+            (block.project, target.conv_pwl, target.bn3),
+        ]
+    for source, convolution, norm in pairs:
+        _transplant(source, convolution, norm)
+
+
+def _transplant(source: Any, convolution: Any, norm: Any) -> None:  # noqa: ANN401 - as above
     convolution.weight.copy_(source.weight)
     norm.weight.fill_(1)
     norm.bias.copy_(source.bias)

@@ -115,7 +115,6 @@ def test_a_config_file_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         ("a, b", ("a", "b")),  # environment
         (("a,b", "c"), ("a,b", "c")),  # repeated: names may hold commas
         (["a,b"], ("a,b",)),  # a list of the file is a list already
-        (("a,b", "a,b"), ("a,b",)),  # the way to name one column with a comma
     ],
 )
 def test_lists_are_repeated_or_separated_by_commas(raw: object, expected: object) -> None:

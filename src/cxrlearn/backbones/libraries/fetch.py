@@ -8,11 +8,11 @@ import urllib.error
 import urllib.request
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import huggingface_hub
 import torch
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import utils as hub_utils
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.errors import (
     EntryNotFoundError,
@@ -128,18 +128,19 @@ def _hub_download(repository: str, name: str, revision: str | None) -> Path | No
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the hub's talk about retries, and its bars without a terminal, away for a while."""
-    logging = huggingface_hub.utils.logging
+    utils: Any = hub_utils
+    logging = utils.logging
     level = logging.get_verbosity()
-    bars = not sys.stderr.isatty() and not huggingface_hub.utils.are_progress_bars_disabled()
+    bars = not sys.stderr.isatty() and not utils.are_progress_bars_disabled()
     logging.set_verbosity_error()
     if bars:
-        huggingface_hub.utils.disable_progress_bars()
+        utils.disable_progress_bars()
     try:
         yield
     finally:
         logging.set_verbosity(level)
         if bars:
-            huggingface_hub.utils.enable_progress_bars()
+            utils.enable_progress_bars()
 
 
 def _unreachable(what: str, error: BaseException) -> str:

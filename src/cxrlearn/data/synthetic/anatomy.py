@@ -156,17 +156,16 @@ def _bands(phase: Field, breadth: float) -> Field:
 def spine_and_mediastinum(canvas: Canvas, thorax: Thorax, patient: PatientTraits) -> Field:
     """(H, W) vertebrae, great vessels with the aortic knob, and trachea (an air column)."""
     x, y = canvas.x, canvas.y
-    vertebra: Field = np.cos((y + 0.9) * (2 * np.pi / (thorax.rib_spacing * 0.95)))
-    column: Field = soft_step(0.072 - np.abs(x), 0.015) * (
-        0.11 + 0.03 * np.clip(vertebra * 2, -1, 1)
-    )
+    vertebra = np.cos((y + 0.9) * (2 * np.pi / (thorax.rib_spacing * 0.95)))
+    column = soft_step(0.072 - np.abs(x), 0.015) * (0.11 + 0.03 * np.clip(vertebra * 2, -1, 1))
     vessels = 0.115 + 0.02 * soft_step(-y - 0.45, 0.2)
     middle = soft_step(vessels - np.abs(x - 0.01), 0.04) * 0.15
     age = max(patient.age - 40, 0) / 55
     knob = soft_ellipse(canvas, (0.125, -0.30), (0.075 + 0.03 * age, 0.085 + 0.02 * age), 0.0, 0.12)
     airway = soft_step(0.030 - np.abs(x - 0.005), 0.012)
     airway *= soft_step(-0.22 - y, 0.05)
-    return column * thorax.bone + middle + (0.15 + 0.10 * age) * knob - 0.14 * airway
+    shadow: Field = column * thorax.bone + middle + (0.15 + 0.10 * age) * knob - 0.14 * airway
+    return shadow
 
 
 def heart(canvas: Canvas, thorax: Thorax, ratio: float) -> Field:

@@ -1,0 +1,147 @@
+"""Image files to small grey pictures, in worker processes, in order.
+
+Each file is read once: hashed, decoded, and brought to the size of every preprocessing rule that wants it.
+An image that cannot be read comes out as a reason, in its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from cxrlearn.data.images import decode_radiograph, read_file
+from cxrlearn.errors import HardwareError, UnreadableImageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cxrlearn.data.images import Intensity
+
+    Rule = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+    """Brings an (H, W) picture to one size; called in the workers, so it must be picklable."""
+
+CHUNK = 4
+"""Images that a worker sends at once: few enough to keep the memory in flight small."""
+
+
+@dataclass(frozen=True)
+class ImageTask:
+    """One image to decode."""
+
+    path: Path
+    """The file."""
+    rules: tuple[int, ...]
+    """Numbers of the rules whose pictures are wanted."""
+
+
+@dataclass(frozen=True)
+class DecodedImage:
+    """What became of an `ImageTask`."""
+
+    position: int
+    """Its place in the list of tasks."""
+    content_hash: bytes = b""
+    """SHA-256 of the file, 64 ASCII digits."""
+    size: int = 0
+    """Bytes of the file."""
+    mtime_ns: int = 0
+    """Its modification time when it was read."""
+    pictures: dict[int, NDArray[np.uint8]] = field(default_factory=dict)
+    """By rule; empty when the content is among those known already."""
+    constant: bool = False
+    """Every pixel has the same value."""
+    failure: str | None = None
+    """Why it could not be read."""
+
+
+@dataclass(frozen=True)
+class DecodeDataset(Dataset[DecodedImage]):
+    """Decodes the task of an index; runs in a worker."""
+
+    tasks: Sequence[ImageTask]
+    """All images."""
+    rules: tuple[Rule, ...]
+    """All preprocessing rules."""
+    known: frozenset[bytes]
+    """Contents whose features are there for every backbone: hashing is enough."""
+    intensity: Intensity
+    """How files without a display window become grey."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+        return len(self.tasks)
+
+    def __getitem__(self, position: int) -> DecodedImage:
+        """Read, hash, decode and resize one image; what is wrong with it is data, not an error."""
+        task = self.tasks[position]
+        try:
+            data = read_file(task.path)
+            status = task.path.stat()
+        except OSError as error:
+            return DecodedImage(position, failure=f"cannot be read: {error.strerror}")
+        except UnreadableImageError as error:
+            return DecodedImage(position, failure=str(error))
+        digest = hashlib.sha256(data).hexdigest().encode()
+        done = DecodedImage(position, digest, len(data), status.st_mtime_ns)
+        return done if digest in self.known else self._decode(data, task, done)
+
+    def _decode(self, data: bytes, task: ImageTask, done: DecodedImage) -> DecodedImage:
+        try:
+            radiograph = decode_radiograph(data, intensity=self.intensity)
+            pictures = {number: self.rules[number](radiograph.pixels) for number in task.rules}
+        except UnreadableImageError as error:
+            return DecodedImage(done.position, failure=str(error))
+        return DecodedImage(
+            done.position,
+            done.content_hash,
+            done.size,
+            done.mtime_ns,
+            pictures,
+            radiograph.constant,
+        )
+
+
+def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Iterator[DecodedImage]:
+    """Yield every image of the dataset, in order, decoded by `workers` processes (0: by this one).
+
+    Raises:
+        HardwareError: a worker process died; the message says what to try.
+    """
+    loader = DataLoader(
+        dataset,
+        batch_size=CHUNK,
+        num_workers=min(workers, max(1, len(dataset) // CHUNK)) if workers else 0,
+        collate_fn=list,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_start_worker,
+    )
+    chunks = iter(loader)
+    while True:
+        try:
+            chunk = deque(next(chunks))
+        except StopIteration:
+            return
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            raise HardwareError(
+                f"a process that decodes images died ({str(error).splitlines()[0]}). Finished features are "
+                "kept; run the same command again, with fewer --workers if memory is short."
+            ) from error
+        while chunk:
+            yield chunk.popleft()
+
+
+def _start_worker(_number: int) -> None:
+    torch.set_num_threads(1)
+    os.nice(1)  # the process that feeds the network comes first

@@ -1,0 +1,136 @@
+"""A probe on disk: weights as safetensors, everything else as JSON beside them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from cxrlearn.errors import TrainingError
+from cxrlearn.probes.model import LabelFit, LogisticFit
+from cxrlearn.runtime.atomic import disk_errors, replace_file, write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FORMAT = "cxrlearn-probe"
+VERSION = 1
+TENSORS = "probe.safetensors"
+ACCOUNT = "probe.json"
+
+
+@dataclass(frozen=True)
+class ProbeMeta:
+    """Which features the probe is for."""
+
+    feature_tag: str
+    """Tag of the feature file it was fitted on."""
+    feature_fingerprint: str
+    """sha256 of that file's fingerprint: only features of the same fingerprint may be scored."""
+
+
+@dataclass(frozen=True)
+class SavedProbe:
+    """What `load_probe` returns."""
+
+    fit: LogisticFit
+    """The probe, equal to the one saved, to the last bit."""
+    meta: ProbeMeta
+    """Which features it is for."""
+
+
+def save_probe(folder: Path, fit: LogisticFit, meta: ProbeMeta) -> None:
+    """Write `probe.safetensors` (weights (L, D), intercept (L,), float64) and `probe.json`.
+
+    The folder is made if it is missing. `probe.json` comes last and holds the hash of the tensors,
+    so files of two different probes are never taken for one.
+
+    Raises:
+        DiskError: the folder or a file cannot be written.
+    """
+    tensors = save(
+        {
+            "weights": np.ascontiguousarray(fit.weights, dtype=np.float64),
+            "intercept": np.ascontiguousarray(fit.intercept, dtype=np.float64),
+        }
+    )
+    account = {
+        "format": FORMAT,
+        "version": VERSION,
+        "kind": fit.kind,
+        "labels": [asdict(label) for label in fit.labels],
+        "feature_dim": int(fit.weights.shape[1]),
+        "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
+        **asdict(meta),
+    }
+    with disk_errors(folder, "No probe was saved."):
+        folder.mkdir(parents=True, exist_ok=True)
+    replace_file(folder / TENSORS, lambda path: _write(path, tensors), step="probe.tensors")
+    text = json.dumps(account, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    write_text(folder / ACCOUNT, text + "\n", step="probe.account")
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def load_probe(folder: Path) -> SavedProbe:
+    """Read a saved probe; nothing is executed.
+
+    Raises:
+        TrainingError: a file is missing, damaged, of a newer version, or of another probe.
+    """
+    account = _read_account(folder / ACCOUNT)
+    path = folder / TENSORS
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TrainingError(f"cannot read {path}: {error.strerror}.{_AGAIN}") from error
+    if hashlib.sha256(content).hexdigest() != account["tensors_sha256"]:
+        raise TrainingError(f"{path} is damaged or of another probe than {ACCOUNT}.{_AGAIN}")
+    try:
+        tensors = load(content)
+        return _assemble(account, tensors)
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise TrainingError(f"{folder} holds no probe this version can read: {error}") from error
+
+
+_AGAIN = " Run the probe again to write it anew."
+
+
+def _read_account(path: Path) -> dict[str, Any]:
+    try:
+        account = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrainingError(f"cannot read {path}: {error.strerror}.{_AGAIN}") from error
+    except ValueError as error:
+        raise TrainingError(f"{path} is damaged: {error}.{_AGAIN}") from error
+    if not isinstance(account, dict) or account.get("format") != FORMAT:
+        raise TrainingError(f"{path} does not describe a probe of cxrlearn.")
+    if account.get("version") != VERSION:
+        raise TrainingError(
+            f"{path} has format version {account.get('version')}; this cxrlearn reads {VERSION}. "
+            "Update cxrlearn."
+        )
+    if "tensors_sha256" not in account:
+        raise TrainingError(f"{path} is damaged: no hash of the weights.{_AGAIN}")
+    return account
+
+
+def _assemble(account: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]]) -> SavedProbe:
+    labels = tuple(
+        LabelFit(**{**label, "notes": tuple(label["notes"])}) for label in account["labels"]
+    )
+    weights, intercept = tensors["weights"], tensors["intercept"]
+    shape = (len(labels), account["feature_dim"])
+    if weights.shape != shape or intercept.shape != shape[:1]:
+        raise ValueError(f"weights of shape {weights.shape} do not fit {shape}")
+    meta = ProbeMeta(
+        feature_tag=account["feature_tag"], feature_fingerprint=account["feature_fingerprint"]
+    )
+    return SavedProbe(LogisticFit(account["kind"], weights, intercept, labels), meta)

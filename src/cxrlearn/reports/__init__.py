@@ -1,0 +1,1 @@
+"""What a run leaves behind: one report, predictions, tables and settings, each written whole."""

@@ -1,0 +1,93 @@
+"""What was done, in sentences: which split decided what, and what an interval is made of."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cxrlearn.evaluation.evaluate import Evaluation
+    from cxrlearn.reports.schema import RunReport, SplitReport
+
+_UNKNOWN = {
+    "mask": "left out, label by label",
+    "zeros": "taken as negative",
+    "ones": "taken as positive",
+}
+
+
+def protocol_sentences(report: RunReport) -> tuple[str, ...]:
+    """Return the protocol of a run, derived from its own numbers."""
+    return (
+        _fit(report),
+        _choice(report),
+        *(_intervals(result.name, result.evaluation) for result in report.results),
+        _macro(report),
+        f"Labels that are uncertain (-1) are {_UNKNOWN[report.task.uncertain]}; "
+        f"blank ones are {_UNKNOWN[report.task.blank]}.",
+    )
+
+
+def backbone_sentence(report: RunReport) -> str:
+    """Say which features these are, and what is known of the weights."""
+    backbone = report.backbone
+    if backbone.random_weights is not None:
+        return (
+            f"RANDOM WEIGHTS (seed {backbone.random_weights}): "
+            f"these numbers say nothing about {backbone.name}."
+        )
+    digest = "" if backbone.weights_sha256 is None else f", sha256 {backbone.weights_sha256}"
+    weights = "" if backbone.weights is None else f"; weights {backbone.weights}{digest}"
+    return (
+        f"Features: {backbone.tag} ({backbone.features}, {backbone.feature_dim} wide, "
+        f"preprocessing {backbone.preprocessing}, {backbone.precision}){weights} "
+        f"({backbone.verification})."
+    )
+
+
+def _fit(report: RunReport) -> str:
+    train = [split for split in report.splits if split.role == "train"]
+    return (
+        f"The probe ({report.probe.kind}, {report.probe.solver}) was fitted on "
+        f"{' and '.join(map(_size, train))} only; splits: {report.split_origin}."
+    )
+
+
+def _size(split: SplitReport) -> str:
+    patients = "" if split.patients is None else f" of {split.patients:,} patients"
+    return f"{split.name} ({split.used:,} images{patients})"
+
+
+def _choice(report: RunReport) -> str:
+    sources = {label.c_from for label in report.probe.labels} - {None}
+    values = sorted({label.C for label in report.probe.labels if label.C is not None})
+    if not sources & {"validation", "shared"}:
+        said = ", ".join(f"{value:.4g}" for value in values)
+        how = "as given" if sources <= {"given"} else "the default"
+        return f"C = {said}, {how}; no split chose it." if said else "No label could be fitted."
+    where = " and ".join(split.name for split in report.splits if split.role == "validation")
+    if report.task.kind == "multiclass":
+        return f"C was chosen on {where} by cross-entropy."
+    shared = [label.name for label in report.probe.labels if label.c_from == "shared"]
+    tail = f"; {len(shared)} labels rare there share one value" if shared else ""
+    return f"C was chosen on {where} by log-loss for each label{tail}."
+
+
+def _intervals(name: str, evaluation: Evaluation) -> str:
+    plural = "s" if evaluation.clusters != 1 else ""
+    alone = ""
+    if evaluation.unit == "patient" and evaluation.rows_without_patient:
+        alone = (
+            f"; {evaluation.rows_without_patient:,} images name no patient and count as one each"
+        )
+    elif evaluation.unit == "image":
+        alone = "; no patient ids: if patients have several images, these intervals are too narrow"
+    return (
+        f"{name}: {evaluation.rows:,} images of {evaluation.clusters:,} {evaluation.unit}{plural}; "
+        f"{evaluation.confidence:.0%} intervals by {evaluation.interval_method}, "
+        f"{evaluation.replicates:,} replicates, seed {evaluation.seed}{alone}."
+    )
+
+
+def _macro(report: RunReport) -> str:
+    averaging = {result.evaluation.averaging for result in report.results}
+    return f"Macro: {'; '.join(sorted(averaging))}, over labels with both classes in the set."

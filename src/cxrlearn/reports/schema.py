@@ -1,0 +1,229 @@
+"""RunReport: all that a run has to say, as plain frozen dataclasses; version 1 of the document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from cxrlearn.evaluation.evaluate import Evaluation
+
+SCHEMA_VERSION = 1
+"""Raised when a key of report.json changes its meaning or goes away; new keys do not raise it."""
+
+
+@dataclass(frozen=True)
+class TaskReport:
+    """What was predicted, and what became of unknown labels."""
+
+    kind: str
+    """binary, multilabel or multiclass."""
+    labels: tuple[str, ...]
+    """Label names, or class names for multi-class; fixed on train."""
+    columns: tuple[str, ...]
+    """The manifest's columns they were read from."""
+    uncertain: str
+    """What -1 means: mask, zeros or ones."""
+    blank: str
+    """What a blank means: mask or zeros."""
+    positive: str | None
+    """Which of two text values was positive, where labels were text."""
+
+
+@dataclass(frozen=True)
+class BackboneReport:
+    """Which network made the features, down to the bytes of its weights."""
+
+    tag: str
+    """Name of the feature file, without `.h5`."""
+    name: str
+    """Name in the registry."""
+    arch: str | None
+    """Variant of the architecture, where there are several."""
+    pretrained_on: str | None
+    """Variant of the weights, where there are several."""
+    features: str
+    """Which feature tensor."""
+    feature_dim: int
+    """Its width D."""
+    preprocessing: str
+    """Name of the preprocessing record."""
+    precision: str
+    """Precision of the forward pass."""
+    weights: str | None
+    """File name of the weights, or their name in the library they came from."""
+    weights_sha256: str | None
+    """Hash of that file; None where there is no file."""
+    verified: bool
+    """The hash equals the published one."""
+    verification: str
+    """The same in words, such as `not verified: no published hash`."""
+    random_weights: int | None
+    """Seed of random weights: then no number here says anything about the named model."""
+    fingerprint: str
+    """sha256 of the feature file's fingerprint."""
+
+
+@dataclass(frozen=True)
+class LabelCount:
+    """Known labels among the rows used."""
+
+    name: str
+    """Label or class."""
+    positives: int
+    """Rows known to be positive."""
+    negatives: int
+    """Rows known to be negative."""
+    masked: int
+    """Rows left out for this label."""
+
+
+@dataclass(frozen=True)
+class SplitReport:
+    """One split: what the manifest names and what was used."""
+
+    name: str
+    """train, val or the name of a test set."""
+    role: Literal["train", "validation", "test"]
+    """Fitted on, chosen on, or reported on."""
+    source: str
+    """The manifest's file name."""
+    rows: int
+    """Rows of the manifest: used + failed + without_features."""
+    used: int
+    """Rows that were fitted, chosen or reported on."""
+    failed: int
+    """Rows left out because their image is missing or unreadable."""
+    without_features: int
+    """Rows left out because the feature file does not hold them for another reason."""
+    patients: int | None
+    """Different patients among the rows used; None without a patient column."""
+    labels: tuple[LabelCount, ...]
+    """Counts of each label over the rows used."""
+
+    def __post_init__(self) -> None:
+        """Check that no row is lost without being counted.
+
+        Raises:
+            ValueError: the parts do not add up to `rows`.
+        """
+        if self.rows != self.used + self.failed + self.without_features:
+            raise ValueError(
+                f"split {self.name!r}: {self.used} used + {self.failed} failed + "
+                f"{self.without_features} without features are not {self.rows} rows"
+            )
+
+
+@dataclass(frozen=True)
+class OverlapReport:
+    """Patients that two splits share: results on the second look too good."""
+
+    a: str
+    """One split."""
+    b: str
+    """The other."""
+    patients: int
+    """How many patients are in both."""
+    examples: tuple[str, ...]
+    """A few of them."""
+
+
+@dataclass(frozen=True)
+class ProbeLabelReport:
+    """The fit of one label."""
+
+    name: str
+    """Label or class."""
+    C: float | None
+    """Inverse regularisation strength; None where not fitted."""
+    c_from: Literal["given", "validation", "shared", "default"] | None
+    """`given` by the user; chosen by the label's own `validation` loss; by the loss `shared` by
+    labels of few positives; `default`: validation could not decide; None where not fitted."""
+    strength: float | None
+    """λ = 1 / (C · N · mean feature variance), the unit-free form of C; None unless chosen."""
+    at_limit: bool
+    """The choice fell on the end of the largest grid."""
+    iterations: int | None
+    """Iterations of the solver; None where not fitted."""
+    converged: bool | None
+    """False: the solver stopped early and C, weights and numbers may be off; None: not fitted."""
+    positives: int
+    """Known positives it was fitted on."""
+    negatives: int
+    """Known negatives it was fitted on."""
+    reason: str | None
+    """Why it was not fitted."""
+    notes: tuple[str, ...]
+    """What the solver warned of."""
+
+
+@dataclass(frozen=True)
+class TrialReport:
+    """One value of the grid of C."""
+
+    strength: float
+    """λ."""
+    C: float
+    """The value."""
+    losses: tuple[float | None, ...]
+    """Validation log-loss by label, in nats, in the order of `task.labels`."""
+    shared: float | None
+    """Mean relative loss by which labels of few positives choose."""
+
+
+@dataclass(frozen=True)
+class ProbeReport:
+    """How the probe was fitted."""
+
+    kind: str
+    """logreg."""
+    solver: str
+    """Whose solver, and its precision."""
+    objective: str
+    """What was minimised."""
+    max_iter: int
+    """Most iterations."""
+    tolerance: float
+    """Where the solver stops."""
+    seed: int
+    """Seed handed to the solver."""
+    labels: tuple[ProbeLabelReport, ...]
+    """One for each label, in the order of `task.labels`."""
+    path: tuple[TrialReport, ...]
+    """Every C tried, by rising λ; empty where C was given."""
+
+
+@dataclass(frozen=True)
+class SetReport:
+    """The result on one test set."""
+
+    name: str
+    """Name of the set."""
+    evaluation: Evaluation
+    """AUROC, intervals and counts."""
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """One run. What is volatile (times, host, versions) is not here but in its provenance."""
+
+    command: str
+    """probe."""
+    name: str
+    """Name of the run's folder."""
+    task: TaskReport
+    """What was predicted."""
+    backbone: BackboneReport
+    """By which features."""
+    split_origin: str
+    """Where the division into splits comes from."""
+    splits: tuple[SplitReport, ...]
+    """Train first, then validation, then the test sets."""
+    overlaps: tuple[OverlapReport, ...]
+    """Patients in two splits."""
+    probe: ProbeReport
+    """How it was fitted."""
+    results: tuple[SetReport, ...]
+    """One for each test set."""
+    warnings: tuple[str, ...]
+    """Everything the user was warned of."""

@@ -1,0 +1,1 @@
+"""The story of each command: a config in, a typed result out."""

@@ -1,0 +1,293 @@
+"""`embed`: a frozen backbone over every image, features into HDF5, stoppable at any moment."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from cxrlearn.data.manifest import read_manifest, scan_folder
+from cxrlearn.errors import FeatureFileError
+from cxrlearn.features.fingerprint import AUTO, differences
+from cxrlearn.features.lock import writer_lock
+from cxrlearn.features.plan import Catalogue, Image, images_to_embed, unique_images
+from cxrlearn.features.store import (
+    empty_index,
+    merge,
+    parts_folder,
+    read_failed,
+    read_index,
+    read_info,
+    remove_parts,
+    usable_parts,
+)
+from cxrlearn.runtime.events import SILENT
+from cxrlearn.runtime.provenance import provenance
+from cxrlearn.workflows.targets import expand_models, resolve_target
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from cxrlearn.data.manifest import Manifest
+    from cxrlearn.features.store import Index
+    from cxrlearn.runtime.events import Reporter
+    from cxrlearn.workflows.embed_config import EmbedConfig
+    from cxrlearn.workflows.targets import Target
+
+BIG_DISK_BYTES = 100 * 1024 * 1024
+"""Above this size of new features the disk they will take is announced."""
+
+
+@dataclass(frozen=True)
+class FileResult:
+    """What happened to one feature file."""
+
+    tag: str
+    """Stem of the file."""
+    file: Path
+    """The feature file."""
+    dim: int
+    """Width of a feature."""
+    rows: int
+    """Rows in the file now, of all datasets ever embedded."""
+    unchanged: int
+    """Images of this run whose features were there."""
+    computed: int
+    """Images that went through the backbone."""
+    copied: int
+    """Images whose content had features under another name or time."""
+    failed: dict[str, str]
+    """Image id to reason, for images of this run that could not be read."""
+    constant: int = 0
+    """Images computed although every pixel has the same value."""
+
+
+@dataclass(frozen=True)
+class EmbedResult:
+    """What `embed` did."""
+
+    files: tuple[FileResult, ...]
+    """One for each backbone."""
+    images: int
+    """Distinct images asked for."""
+    seconds: float
+    """Time taken."""
+    allow_failures: bool = False
+    """Whether failed images are acceptable."""
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Image id to reason, over all files."""
+        return {name: reason for file in self.files for name, reason in file.failed.items()}
+
+
+@dataclass
+class Outcome:
+    """What computing came to, for one feature file; sums over ranks."""
+
+    computed: int = 0
+    copied: int = 0
+    constant: int = 0
+    failed: dict[str, str] = field(default_factory=dict)
+    precision: str | None = None
+    cosine_distance: float | None = None
+
+    def add(self, other: Outcome) -> None:
+        """Add what another rank came to."""
+        self.computed += other.computed
+        self.copied += other.copied
+        self.constant += other.constant
+        self.failed |= other.failed
+        self.precision = self.precision or other.precision
+        self.cosine_distance = self.cosine_distance or other.cosine_distance
+
+
+@dataclass
+class Work:
+    """One feature file with what is known and what has to be done."""
+
+    target: Target
+    """Backbone and file; the fingerprint's precision is decided once something is computed."""
+    index: Index
+    """Rows there."""
+    todo: list[Image]
+    """Images without features, sorted by id."""
+    old_failed: dict[str, str]
+    """Failures of earlier runs."""
+    done: Outcome = field(default_factory=Outcome)
+
+
+def run_embed(config: EmbedConfig, reporter: Reporter = SILENT) -> EmbedResult:
+    """Bring the feature file of every backbone up to date with the images.
+
+    Whether there is work is decided before torch is imported. What was finished stays finished,
+    whatever stops the run; the next one goes on from there.
+
+    Raises:
+        DataError: a fault of a manifest.
+        WeightsError: a backbone is unknown, or its weights are missing or wrong.
+        FeatureFileError: a file is damaged, in use, or was made with other settings.
+        HardwareError: a device is not there, too small, or a process died.
+        DiskError: the disk is full; finished parts are kept.
+    """
+    started = time.monotonic()
+    images = _load_images(config, reporter)
+    targets = [
+        resolve_target(name, config, config.output_dir, store=config.store, notify=reporter.notice)
+        for name in expand_models(config.model, config)
+    ]
+    with ExitStack() as locks:
+        for target in targets:
+            locks.enter_context(writer_lock(target.file))
+        works = [_prepare(target, images, config, reporter) for target in targets]
+        if any(work.todo for work in works):
+            _announce(works, reporter)
+            _compute(works, config, reporter)
+        files = tuple(_finish(work, images) for work in works)
+    return EmbedResult(files, len(images), time.monotonic() - started, config.allow_failures)
+
+
+def manifests_of(config: EmbedConfig) -> list[Manifest]:
+    """Read every manifest of a config, or scan its folder."""
+    if config.images is not None:
+        return [scan_folder(config.images)]
+    paths = [config.csv, config.train_csv, config.val_csv, *(file.path for file in config.test_csv)]
+    return [
+        read_manifest(
+            path, name=path.stem, image_root=config.image_root, path_column=config.path_column
+        )
+        for path in paths
+        if path is not None
+    ]
+
+
+def images_of(manifest: Manifest) -> list[Image]:
+    """Return the images of a manifest, in its order."""
+    return [Image(name, path) for name, path in zip(manifest.image_ids, manifest.paths, strict=True)]
+
+
+def _load_images(config: EmbedConfig, reporter: Reporter) -> list[Image]:
+    manifests = manifests_of(config)
+    for manifest in manifests:
+        for notice in manifest.notices:
+            reporter.notice(notice)
+    return unique_images(
+        image for manifest in manifests for image in images_of(manifest)[: config.limit]
+    )
+
+
+def _prepare(
+    target: Target, images: Sequence[Image], config: EmbedConfig, reporter: Reporter
+) -> Work:
+    """Check what is there, save what an interrupted run left, and list what is missing."""
+    target = _adopt(target, reporter)
+    file = target.file
+    target = _recover(target, reporter)
+    index = read_index(file) if file.is_file() else empty_index()
+    todo = images_to_embed(images, Catalogue(index), verify_content=config.verify_content)
+    old_failed = read_failed(file) if file.is_file() else {}
+    return Work(target, index, todo, old_failed)
+
+
+def _adopt(target: Target, reporter: Reporter) -> Target:
+    """Take over the precision of the file that is there, or refuse a file of other settings."""
+    if not target.file.is_file():
+        return target
+    info = read_info(target.file)
+    wanted, found = target.fingerprint, info.fingerprint
+    if wanted.precision != AUTO and wanted.precision == info.provenance.get("precision_requested"):
+        wanted = replace(wanted, precision=found.precision)  # half precision that fell back
+    different = differences(wanted, found)
+    if different:
+        raise FeatureFileError(
+            f"{target.file} was made with other settings ({'; '.join(different)}). Use another "
+            f"--output-dir, move the file away, or go back to the settings it was made with."
+        )
+    if wanted.precision == AUTO and found.precision != "fp32":
+        reporter.notice(f"{target.file.name} keeps its precision, {found.precision}.")
+    return replace(target, fingerprint=found)
+
+
+def _recover(target: Target, reporter: Reporter) -> Target:
+    """Merge the parts that an interrupted run left behind; parts of other settings are dropped."""
+    file = target.file
+    parts, broken = usable_parts(file)
+    if broken:
+        reporter.notice(f"{len(broken)} damaged parts of {file.name} were dropped; their images are computed again.")
+    if not parts:
+        return target
+    fingerprint = parts[-1][1].fingerprint
+    digests = {info.fingerprint.digest for _, info in parts}
+    if len(digests) > 1 or differences(target.fingerprint, fingerprint):
+        reporter.notice(f"parts that an interrupted run left for {file.name} were made with other settings and are dropped.")
+        remove_parts(file)
+        return target
+    failed = read_failed(file) if file.is_file() else {}
+    rows = merge(file, fingerprint, parts[-1][1].provenance, failed=failed)
+    reporter.notice(f"going on after an interruption: {file.name} holds {rows:,} images.")
+    return replace(target, fingerprint=fingerprint)
+
+
+def _announce(works: Sequence[Work], reporter: Reporter) -> None:
+    for work in works:
+        fingerprint = work.target.fingerprint
+        width = 2 if fingerprint.store == "float16" else 4
+        # Parts and the merged file exist side by side for a moment, and the old file until then.
+        needed = len(work.todo) * fingerprint.dim * width * 2 + len(work.index) * fingerprint.dim * width
+        folder = work.target.file.parent
+        if needed <= BIG_DISK_BYTES:
+            continue
+        free = shutil.disk_usage(folder).free
+        line = f"{work.target.tag}: {len(work.todo):,} images, up to {needed / 1e9:.1f} GB of disk while it runs"
+        if free < needed:
+            reporter.warning(f"{line}; only {free / 1e9:.1f} GB are free in {folder}.")
+        else:
+            reporter.notice(f"{line}.")
+
+
+def _compute(works: list[Work], config: EmbedConfig, reporter: Reporter) -> None:
+    if config.gpus:
+        from cxrlearn.workflows.embed_ranks import compute_on_ranks
+
+        compute_on_ranks(works, config, reporter)
+    else:
+        from cxrlearn.runtime.devices import resolve_device
+        from cxrlearn.workflows.embed_compute import compute
+
+        compute(works, config, reporter, device=resolve_device(config.device))
+
+
+def _finish(work: Work, images: Sequence[Image]) -> FileResult:
+    target, done = work.target, work.done
+    here = {image.image_id for image in images}
+    failed = {name: why for name, why in work.old_failed.items() if name not in here} | done.failed
+    fingerprint = target.fingerprint
+    if done.precision is not None:
+        fingerprint = replace(fingerprint, precision=done.precision)
+    rows = len(work.index)
+    if parts_folder(target.file).exists() or failed != work.old_failed:
+        if fingerprint.precision == AUTO:  # every image failed: nothing was computed in any precision
+            fingerprint = replace(fingerprint, precision="fp32")
+        rows = merge(target.file, fingerprint, made_by(work), failed=failed)
+    return FileResult(
+        tag=target.tag,
+        file=target.file,
+        dim=fingerprint.dim,
+        rows=rows,
+        unchanged=len(images) - len(work.todo),
+        computed=done.computed,
+        copied=done.copied,
+        failed=done.failed,
+        constant=done.constant,
+    )
+
+
+def made_by(work: Work) -> dict[str, object]:
+    """Return the provenance of the features that this run adds."""
+    return provenance() | {
+        "precision_requested": work.target.precision,
+        "cosine_distance_to_float32": work.done.cosine_distance,
+    }

@@ -1,0 +1,160 @@
+"""`embed --gpus`: one process a device, each writing its own parts; the caller merges."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import queue
+import signal
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import cxrlearn.errors
+from cxrlearn.errors import CxrlearnError, HardwareError
+from cxrlearn.runtime.devices import resolve_device, usable_cores
+from cxrlearn.runtime.signals import Terminated, terminate_as_exception
+from cxrlearn.workflows.embed import Outcome, Work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from multiprocessing.process import BaseProcess
+
+    from cxrlearn.runtime.events import Progress, Reporter
+    from cxrlearn.workflows.embed_config import EmbedConfig
+
+POLL_SECONDS = 0.5
+PATIENCE_SECONDS = 60.0
+"""How long the others may take to close their parts after one has failed."""
+
+
+@dataclass(frozen=True)
+class _Rank:
+    """One process and its device."""
+
+    number: int
+    device: str
+    process: BaseProcess
+
+    def __str__(self) -> str:
+        return f"worker {self.number} on {self.device}"
+
+
+def compute_on_ranks(works: Sequence[Work], config: EmbedConfig, reporter: Reporter) -> None:
+    """Divide the images of every work over one process a device and wait for all.
+
+    Raises:
+        HardwareError: a device is not there, or a process died; finished parts are kept.
+        CxrlearnError: what a process reported.
+    """
+    names = ["cpu" if name == "cpu" else f"cuda:{name}" for name in config.gpus]
+    for name in names:
+        resolve_device(name)
+    context = multiprocessing.get_context("spawn")
+    messages: Any = context.Queue()
+    ranks = []
+    for number, name in enumerate(names):
+        share = [replace(work, todo=work.todo[number :: len(names)], done=Outcome()) for work in works]
+        arguments = (number, len(names), name, share, config, messages)
+        process = context.Process(target=_rank_main, args=arguments, name=f"embed-{number}")
+        process.start()
+        ranks.append(_Rank(number, name, process))
+    total = len({image for work in works for image in work.todo})
+    try:
+        with reporter.progress(f"embedding on {len(ranks)} workers", total) as progress:
+            _collect(ranks, messages, works, reporter, progress)
+    finally:
+        _stop(ranks)
+
+
+def _collect(
+    ranks: Sequence[_Rank],
+    messages: Any,  # noqa: ANN401 - multiprocessing gives its queues no public type
+    works: Sequence[Work],
+    reporter: Reporter,
+    progress: Progress,
+) -> None:
+    waiting = {rank.number: rank for rank in ranks}
+    while waiting:
+        try:
+            number, kind, content = messages.get(timeout=POLL_SECONDS)
+        except queue.Empty:
+            _refuse_dead(waiting.values())
+            continue
+        if kind == "progress":
+            progress.advance(content)
+        elif kind == "notice":
+            reporter.notice(content)
+        elif kind == "error":
+            name, text = content
+            raise getattr(cxrlearn.errors, name)(f"{ranks[number]}: {text}")
+        else:
+            del waiting[number]
+            for work, outcome in zip(works, content, strict=True):
+                work.done.add(outcome)
+
+
+def _refuse_dead(ranks: Sequence[_Rank] | Any) -> None:  # noqa: ANN401 - a view of a dict
+    for rank in ranks:
+        code = rank.process.exitcode
+        if code is not None:
+            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+            raise HardwareError(
+                f"{rank} died ({how}). What was finished is kept; run the same command again to go on."
+            )
+
+
+def _stop(ranks: Sequence[_Rank]) -> None:
+    """Ask those still running to close their parts and go; then insist."""
+    for rank in ranks:
+        if rank.process.is_alive():
+            rank.process.terminate()
+    for rank in ranks:
+        rank.process.join(PATIENCE_SECONDS)
+        if rank.process.is_alive():
+            rank.process.kill()
+            rank.process.join()
+
+
+class _Messenger:
+    """The `Reporter` and `Progress` of a rank: everything goes to the caller."""
+
+    def __init__(self, number: int, messages: Any) -> None:  # noqa: ANN401 - see `_collect`
+        self._number, self._messages = number, messages
+
+    def notice(self, message: str) -> None:
+        if self._number == 0:  # all ranks have the same to say
+            self._messages.put((self._number, "notice", message))
+
+    warning = notice
+
+    def progress(self, _title: str, _total: int, *, unit: str = "images") -> AbstractContextManager[Progress]:  # noqa: ARG002
+        return nullcontext(self)
+
+    def advance(self, amount: int = 1) -> None:
+        self._messages.put((self._number, "progress", amount))
+
+
+def _rank_main(
+    number: int, ranks: int, device: str, works: Sequence[Work], config: EmbedConfig, messages: Any  # noqa: ANN401
+) -> None:
+    import torch
+
+    from cxrlearn.workflows.embed_compute import compute
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, who ends the ranks
+    torch.set_num_threads(max(1, usable_cores() // ranks))
+    messenger = _Messenger(number, messages)
+    try:
+        with terminate_as_exception():
+            compute(
+                works, config, messenger, device=resolve_device(device), workers=config.workers // ranks
+            )
+    except CxrlearnError as error:
+        messages.put((number, "error", (type(error).__name__, str(error))))
+    except Terminated:
+        messages.cancel_join_thread()
+        os._exit(128 + signal.SIGTERM)
+    else:
+        messages.put((number, "done", [work.done for work in works]))
