@@ -23,6 +23,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -39,6 +40,9 @@ from cxrlearn.backbones.tiny import EARLY_STAGES, FEATURE_DIM, CxrTiny, mean_and
 from cxrlearn.data.synthetic.canvas import draw_strokes, make_canvas, smooth_noise, soft_ellipse
 from cxrlearn.data.synthetic.cohort import SyntheticFilm, draw_cohort
 from cxrlearn.data.synthetic.traits import FINDINGS, GENERATOR_VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 SIDE = 192
 """Pixels of the network's square input."""
@@ -117,15 +121,11 @@ def run(plan: Plan, output: Path, *, processes: int) -> float:
     teacher, teacher_sha256 = load_teacher()
     model = CxrTiny().eval()
     copy_teacher(teacher, model)
-    with ProcessPoolExecutor(processes) as pool:
-        say(f"drawing {plan.films} films and {plan.abstracts} abstract pictures")
-        films = draw_cohort(plan.films, plan.seed)
-        abstract_seeds = [(plan.seed, 7, index) for index in range(plan.abstracts)]
-        drawn = [*pool.map(_film, films, chunksize=16)]
-        drawn += pool.map(_abstract, abstract_seeds, chunksize=16)
-        pictures = np.stack(drawn)
-        held = draw_cohort(plan.held_out, plan.seed + 1)
-        held_pictures = np.stack([*pool.map(_film, held, chunksize=16)])
+    films, held = draw_cohort(plan.films, plan.seed), draw_cohort(plan.held_out, plan.seed + 1)
+    say(f"drawing {plan.films} + {plan.held_out} films and {plan.abstracts} abstract pictures")
+    seeds = [(plan.seed, 7, index) for index in range(plan.abstracts)]
+    pictures = np.concatenate([draw(_film, films, processes), draw(_abstract, seeds, processes)])
+    held_pictures = draw(_film, held, processes)
     corpus = prepare(model, teacher, pictures, targets_of(films))
     before = held_out_score(model, held_pictures, held)
     say(f"untrained: held-out synthetic macro AUROC {np.mean(before):.4f}")
@@ -199,6 +199,14 @@ def _copy_folded(convolution: nn.Conv2d, norm: nn.BatchNorm2d, target: nn.Conv2d
     with torch.no_grad():
         target.weight.copy_(folded.weight)
         target.bias.copy_(folded.bias)
+
+
+def draw(make: Callable[[Any], np.ndarray], what: Sequence[Any], processes: int) -> np.ndarray:
+    """Return (N, SIDE, SIDE) uint8: `make` of each, shared out among processes if several."""
+    if processes == 1:
+        return np.stack([make(one) for one in what])
+    with ProcessPoolExecutor(processes) as pool:
+        return np.stack([*pool.map(make, what, chunksize=16)])
 
 
 def _film(film: SyntheticFilm) -> np.ndarray:
@@ -285,7 +293,12 @@ def train(model: CxrTiny, corpus: Corpus, plan: Plan) -> None:
     """Adapt the late stages of `model` in place."""
     heads = Heads(corpus)
     late = [p for stage in model.stages[EARLY_STAGES:] for p in stage.parameters()]
-    optimiser = torch.optim.AdamW([{"params": late}, {"params": heads.parameters()}])
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": late, "weight_decay": 1e-5},
+            {"params": heads.parameters(), "weight_decay": 1e-4},
+        ]
+    )
     count, order = len(corpus.early), torch.Generator().manual_seed(plan.seed)
     steps = plan.epochs * (count // plan.batch)
     step = 0

@@ -11,7 +11,9 @@ import pickle
 import pickletools
 import re
 import struct
+import warnings
 import zipfile
+from contextlib import suppress
 from typing import TYPE_CHECKING, Self
 
 import torch
@@ -53,6 +55,8 @@ _DAMAGE = (
     struct.error,
     zipfile.BadZipFile,
 )
+# torch.save writes Python 2's names of some types.
+_PYTHON_2 = {"__builtin__.long": "builtins.int", "__builtin__.unicode": "builtins.str"}
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)|unrecognized function (.+)")
 _SAVE_AGAIN = (
     "If you trust its source, open it where it was made, save model.state_dict() with torch.save "
@@ -153,7 +157,8 @@ def _read_torch(path: Path, names: Callable[[BinaryIO], Iterator[str]]) -> objec
                 _stand_in(name) for name in sorted(set(names(stream))) if _is_inert(name)
             ]
             stream.seek(0)
-            with torch.serialization.safe_globals(stand_ins):
+            with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch's advice to programmers
                 return torch.load(stream, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(_refused(path, error)) from error
@@ -174,25 +179,30 @@ def _stand_in(name: str) -> tuple[Callable[..., object], str]:
 
 
 def _names_in_zip(stream: BinaryIO) -> Iterator[str]:
+    """Yield the names in the archive's pickle; check the sums of all members, as torch does not."""
     with zipfile.ZipFile(stream) as archive:
-        for member in archive.namelist():
-            if member.endswith("/data.pkl"):
-                with archive.open(member) as pickled:
-                    yield from _names(pickled.read())
+        for member in archive.infolist():
+            if member.filename.endswith("/data.pkl"):
+                yield from _names(archive.read(member))
+            elif member.CRC:  # 0: saved without sums
+                with archive.open(member) as content:
+                    while content.read(1 << 20):
+                        pass
 
 
 def _names_in_stream(stream: BinaryIO) -> Iterator[str]:
     """Yield the names in the older form: magic number, version, system, then the object."""
-    for _ in range(4):
-        yield from _names(stream)
+    with suppress(ValueError):  # not four pickles: the reader will say so
+        for _ in range(4):
+            yield from _names(stream)
 
 
 def _names(pickled: bytes | BinaryIO) -> Iterator[str]:
     """Yield the names ("module.name") that one pickle asks for, without unpickling it."""
     for opcode, argument, _ in pickletools.genops(pickled):
         if opcode.name == "GLOBAL":
-            module, _, name = str(argument).partition(" ")
-            yield f"{'builtins' if module == '__builtin__' else module}.{name}"
+            name = str(argument).replace(" ", ".", 1)
+            yield _PYTHON_2.get(name, name.replace("__builtin__.", "builtins.", 1))
 
 
 def _refused(path: Path, error: pickle.UnpicklingError) -> str:

@@ -1,53 +1,213 @@
-"""STUB by the lead until helper D's real module lands: D, write over this file."""
+"""A manifest: one row an image, with its file, its patient and its labels as text.
+
+Reading one looks at no image and at no label: images that are missing turn up when they are
+decoded, labels are the business of `cxrlearn.data.labels`.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+import re
+from collections import Counter
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
+from cxrlearn.data.columns import ColumnChoice, ColumnRoles, find_roles
+from cxrlearn.data.faults import Faults
+from cxrlearn.data.image_ids import image_id, path_on_disk
 from cxrlearn.data.images import is_image_candidate
+from cxrlearn.data.tables import read_table
+from cxrlearn.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Manifest:
+    """The images of one file or folder; every field is in the order of its rows."""
+
     name: str
+    """What the set is called in messages and reports."""
     file: Path | None
+    """Where it was read; None for a folder of images."""
     image_root: Path
+    """Folder that paths are relative to."""
     image_ids: tuple[str, ...]
+    """Path relative to the image root with "/", in Unicode's NFC; absolute for files elsewhere."""
     paths: tuple[Path, ...]
-    table: object
-    notices: tuple[str, ...] = ()
+    """Where each image is."""
+    table: pd.DataFrame
+    """All columns as in the file: text, or None where a cell is blank."""
+    rows: tuple[int, ...]
+    """Row number of each row in a spreadsheet; the header is row 1."""
+    columns: ColumnRoles
+    """Which column is which."""
     duplicates: int = 0
+    """Rows that repeated another one exactly and were left out."""
 
     def __len__(self) -> int:
+        """Return the number of rows."""
         return len(self.image_ids)
+
+    @property
+    def patients(self) -> NDArray[np.object_]:
+        """(N,) patient ids as text, None where unknown."""
+        if self.columns.patient is None:
+            return np.full(len(self), None, dtype=object)
+        return self.column(self.columns.patient)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the reader of results should know about the way the file was read."""
+        notices = []
+        if self.file is not None and self.columns.path != "Path":
+            notices.append(f"{self.file}: image paths are those of column {self.columns.path!r}.")
+        if self.duplicates:
+            notices.append(f"{self.file}: {self.duplicates} exact repeats of rows are left out.")
+        return tuple(notices)
+
+    def column(self, name: str) -> NDArray[np.object_]:
+        """Return the (N,) cells of a column: text or None."""
+        return self.table[name].to_numpy(dtype=object, copy=True)
+
+    def select(self, indices: Iterable[int], *, name: str | None = None) -> Manifest:
+        """Return the rows at `indices` (0 to N - 1), in that order, as a manifest of their own."""
+        chosen = [int(index) for index in indices]
+        return replace(
+            self,
+            name=self.name if name is None else name,
+            image_ids=tuple(self.image_ids[index] for index in chosen),
+            paths=tuple(self.paths[index] for index in chosen),
+            table=self.table.iloc[chosen].reset_index(drop=True),
+            rows=tuple(self.rows[index] for index in chosen),
+            duplicates=0,
+        )
 
 
 def read_manifest(
-    file,
+    file: str | Path,
     *,
-    name,
-    image_root=None,
-    path_column=None,
-    patient_column=None,
-    subgroups=(),
-    split_column=None,
-):
-    table = pd.read_csv(file, dtype=str)
-    root = Path(image_root or Path(file).parent)
-    ids = tuple(table[path_column or "Path"])
-    return Manifest(name, Path(file), root, ids, tuple(root / i for i in ids), table)
+    name: str,
+    image_root: str | Path | None = None,
+    path_column: str | None = None,
+    patient_column: str | None = None,
+    subgroups: Sequence[str] = (),
+    split_column: str | None = None,
+) -> Manifest:
+    """Read a CSV or Parquet manifest.
 
+    Args:
+        file: the manifest.
+        name: what to call the set.
+        image_root: folder that paths are relative to; None is the manifest's own folder.
+        path_column: column of image paths; None finds it by name.
+        patient_column: column of patient ids; None finds it by name, "none" turns patients off.
+        subgroups: columns that have to be there.
+        split_column: column with train, val and test; None finds it by name.
 
-def scan_folder(folder):
-    paths = sorted(p for p in Path(folder).rglob("*") if p.is_file() and is_image_candidate(p))
-    return Manifest(
-        "images",
-        None,
-        Path(folder),
-        tuple(p.relative_to(folder).as_posix() for p in paths),
-        tuple(paths),
-        None,
+    Raises:
+        DataError: all faults of the file together, with row numbers.
+    """
+    file = Path(file)
+    root = file.parent if image_root is None else Path(image_root)
+    content = read_table(file)
+    choice = ColumnChoice(path_column, patient_column, split_column, tuple(subgroups))
+    roles = find_roles(file, content.frame, choice)
+    if not root.is_dir():
+        raise DataError(f"--image-root {root}: no such folder.")
+    written = list(content.frame[roles.path])
+    _check_paths(file, roles.path, written, content.rows)
+    manifest = Manifest(
+        name=name,
+        file=file,
+        image_root=root,
+        image_ids=tuple(image_id(path, root) for path in written),
+        paths=tuple(path_on_disk(path, root) for path in written),
+        table=content.frame,
+        rows=content.rows,
+        columns=roles,
     )
+    return _without_repeats(manifest)
+
+
+def _check_paths(
+    file: Path, column: str, written: Sequence[str | None], rows: Sequence[int]
+) -> None:
+    faults = Faults(file)
+    for path, row in zip(written, rows, strict=True):
+        if path is None:
+            faults.add("blank; every row needs the path of an image", row=row, column=column)
+        elif _URL.match(path):
+            faults.add(f"{path!r} is a URL; images have to be files", row=row, column=column)
+    faults.raise_if_any()
+
+
+def _without_repeats(manifest: Manifest) -> Manifest:
+    """Leave out rows that repeat an earlier one in image and in every other cell."""
+    times = Counter(manifest.image_ids)
+    if len(times) == len(manifest):
+        return manifest
+    others = manifest.table.drop(columns=manifest.columns.path)
+    seen: set[tuple[object, ...]] = set()
+    kept = []
+    for index, identity in enumerate(manifest.image_ids):
+        key = (identity, *others.iloc[index]) if times[identity] > 1 else (identity,)
+        if key not in seen:
+            seen.add(key)
+            kept.append(index)
+    return replace(manifest.select(kept), duplicates=len(manifest) - len(kept))
+
+
+def scan_folder(folder: str | Path, *, name: str = "images") -> Manifest:
+    """List the images of a folder and its subfolders, sorted by id.
+
+    Hidden files and folders, side files (`._name`, `__MACOSX`) and files of other kinds (by suffix)
+    are skipped; linked folders are entered once.
+
+    Raises:
+        DataError: no such folder, or no image in it.
+    """
+    root = Path(folder)
+    if root.is_file():
+        raise DataError(f"--images {root} is a file. For a manifest: --csv {root}")
+    if not root.is_dir():
+        raise DataError(f"--images {root}: no such folder.")
+    found = sorted(
+        (image_id(path.relative_to(root).as_posix(), root), path) for path in _walk(root)
+    )
+    if not found:
+        raise DataError(f"--images {root}: no images in this folder or below.")
+    ids = tuple(identity for identity, _ in found)
+    return Manifest(
+        name=name,
+        file=None,
+        image_root=root,
+        image_ids=ids,
+        paths=tuple(path for _, path in found),
+        table=pd.DataFrame({"path": pd.Series(ids, dtype=object)}),
+        rows=tuple(range(2, len(ids) + 2)),
+        columns=ColumnRoles(path="path"),
+    )
+
+
+def _walk(root: Path) -> Iterable[Path]:
+    entered = set()
+    for folder, below, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        if real in entered:
+            below.clear()
+            continue
+        entered.add(real)
+        below[:] = [name for name in below if not name.startswith(".") and name != "__MACOSX"]
+        for path in (Path(folder, name) for name in names):
+            if is_image_candidate(path) and path.is_file():
+                yield path

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 from scipy.stats import rankdata
@@ -68,9 +70,8 @@ def why_undefined(positives: int, negatives: int) -> str | None:
 
 
 def macro_mean(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Average each row of (R, L) over its labels; NaN where a label is NaN.
+    """Average each row of (R, L) over its L ≥ 1 labels; NaN where a label is NaN.
 
-    The sum runs in sorted order, so that the result is the same to the last bit for any order of
-    labels.
+    The sums are exact before their one rounding, so the order of labels cannot show.
     """
-    return np.asarray(np.sort(values, axis=1).mean(axis=1), dtype=np.float64)
+    return np.array([math.fsum(row) / len(row) for row in values.tolist()], dtype=np.float64)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING
 
-Precision = Literal["fp32", "bf16", "fp16"]
-"""Of the forward pass: float32 without TF32, or autocast."""
+if TYPE_CHECKING:
+    from cxrlearn.backbones.spec import ResolvedBackbone
 
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
+AUTO = "auto"
+"""The precision before a device has settled it; it never stands in a file."""
 
 PIXEL_RULES = 1
 """Raised when a release decodes or resizes images to other pixels than the one before."""
@@ -20,99 +21,113 @@ PIXEL_RULES = 1
 class Fingerprint:
     """Everything that decides the features of an image, apart from the image."""
 
-    model: str
+    backbone: str
     """The record's name."""
     arch: str | None
     """Variant of the architecture, where the record has variants."""
     pretrained_on: str | None
     """Variant of the weights, where the record has variants."""
+    weights: str
+    """What tells the weights from all others, such as `sha256:…`."""
     feature: str
     """Id of the feature tensor."""
     dim: int
     """Its width D."""
-    weights: str | None
-    """What tells the weights from all others, such as `sha256:…`; None: not known at this moment
-    (the weight file is not there), which never happens inside a feature file."""
     preprocessing: dict[str, object]
     """The rule that was carried out, as plain data."""
     intensity: str
     """How values of more than 8 bits become grey."""
-    precision: Precision | None
-    """Precision of the forward pass; None: to be settled on the device, never inside a file."""
+    precision: str
+    """Of the forward pass: `fp32`, `bf16` or `fp16`; `auto` until a device has settled it."""
     store: str
     """Type of the numbers on disk: `float32` or `float16`."""
     pixel_rules: int = PIXEL_RULES
-    """Which generation of decoding made the pixels."""
+    """Which generation of decoding and resizing made the pixels."""
 
-    def to_json(self) -> str:
+    def as_json(self) -> str:
         """Return the canonical text: sorted keys, no spaces, ASCII only."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
     @property
-    def sha256(self) -> str:
-        """The hash of `to_json()`, in hexadecimal."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+    def digest(self) -> str:
+        """The SHA-256 of `as_json()`, in hexadecimal."""
+        return hashlib.sha256(self.as_json().encode()).hexdigest()
 
-    def differences(self, other: Fingerprint) -> list[str]:
-        """Say in words what differs, `self` being what a file holds and `other` what is wanted.
+    @classmethod
+    def from_json(cls, text: str) -> Fingerprint:
+        """Return the fingerprint that `as_json` wrote.
 
-        What `other` does not know yet (None) is no difference.
+        Raises:
+            ValueError: not such a text.
         """
-        lines = []
-        for field in fields(self):
-            here, there = getattr(self, field.name), getattr(other, field.name)
-            unknown = field.name in {"weights", "precision"} and there is None
-            if here != there and not unknown:
-                lines.extend(_describe(field.name, here, there))
-        return lines
+        content = json.loads(text)
+        known = {field.name for field in fields(cls)}
+        if not isinstance(content, dict) or set(content) != known:
+            raise ValueError("its fingerprint does not have the fields of this format")
+        return cls(**content)
 
 
-def parse_fingerprint(text: str) -> Fingerprint:
-    """Return the fingerprint that `to_json` wrote.
+def differences(wanted: Fingerprint, found: Fingerprint) -> list[str]:
+    """Say in words in what a file's fingerprint differs from the one wanted; empty: in nothing.
 
-    Raises:
-        ValueError: not such a text.
+    A wanted precision of `auto` agrees with every precision.
     """
-    content = json.loads(text)
-    known = {field.name for field in fields(Fingerprint)}
-    if not isinstance(content, dict) or set(content) != known:
-        raise ValueError("not a fingerprint")
-    return Fingerprint(**content)
+    lines: list[str] = []
+    for field in fields(Fingerprint):
+        want, there = getattr(wanted, field.name), getattr(found, field.name)
+        settled = not (field.name == "precision" and want == AUTO)
+        if want != there and settled:
+            lines.extend(_describe(field.name, want, there))
+    return lines
 
 
-def adopt_precision(
-    wanted: Fingerprint, found: Fingerprint, asked: Precision | Literal["auto"]
-) -> Fingerprint:
-    """Return `wanted` with the precision of features that are there already, where that is allowed.
+def feature_tag(
+    resolved: ResolvedBackbone,
+    *,
+    precision: str = AUTO,
+    store: str = "float32",
+    intensity: str = "percentile",
+    weights_sha256: str | None = None,
+    random_seed: int | None = None,
+) -> str:
+    """Return the stem of the feature file: `tag_base`, then `+…` for each setting off its default.
 
-    A file keeps its own precision under `auto`; and features asked for in bf16 or fp16 may be
-    there in float32, because half precision was found too coarse for this backbone.
+    Args:
+        resolved: the backbone; another rule than the published and another feature are named.
+        precision: as asked for.
+        store: as asked for.
+        intensity: as asked for.
+        weights_sha256: hash of a weight file that the user named, else None.
+        random_seed: seed of random weights, else None.
     """
-    allowed = set(PRECISIONS) if asked == "auto" else {asked, "fp32"}
-    return replace(wanted, precision=found.precision) if found.precision in allowed else wanted
-
-
-def feature_tag(base: str, *suffixes: str | None) -> str:
-    """Return the name of a feature file, without `.h5`: the base, then `+suffix` for each given.
-
-    >>> feature_tag("medaug-resnet50-mimic-cxr", "original", None, "fp32")
-    'medaug-resnet50-mimic-cxr+original+fp32'
-    """
-    parts = [base, *(suffix for suffix in suffixes if suffix)]
+    suffixes = [
+        None if resolved.is_default_preprocessing else resolved.preprocessing.name,
+        None if precision == AUTO else precision,
+        None if resolved.is_default_feature else resolved.feature.id,
+        None if intensity == "percentile" else intensity,
+        None if store == "float32" else store,
+        None if weights_sha256 is None else f"w{weights_sha256[:8]}",
+        None if random_seed is None else f"random{random_seed}",
+    ]
+    parts = [resolved.tag_base, *(suffix for suffix in suffixes if suffix)]
     return "+".join(part.replace(":", "-").replace("/", "-") for part in parts)
 
 
-def _describe(name: str, here: object, there: object) -> list[str]:
-    if isinstance(here, dict) and isinstance(there, dict):
-        keys = sorted({*here, *there})
+def _describe(name: str, want: object, there: object) -> list[str]:
+    if isinstance(want, dict) and isinstance(there, dict):
+        keys = sorted({*want, *there})
         return [
-            f"{name} {key}: {_short(here.get(key))} there, {_short(there.get(key))} now"
+            _line(f"{name} {key}", want.get(key), there.get(key))
             for key in keys
-            if here.get(key) != there.get(key)
+            if want.get(key) != there.get(key)
         ]
-    return [f"{name}: {_short(here)} there, {_short(there)} now"]
+    return [_line(name, want, there)]
+
+
+def _line(name: str, want: object, there: object) -> str:
+    return f"{name}: {_short(there)} there, {_short(want)} now"
 
 
 def _short(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return text if len(text) <= 80 else text[:77] + "..."

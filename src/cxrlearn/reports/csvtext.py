@@ -18,6 +18,9 @@ def csv_text(rows: Sequence[Sequence[str]]) -> str:
     """
     returns = any("\r" in cell for row in rows for cell in row)
     buffer = io.StringIO(newline="")
-    quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
-    csv.writer(buffer, lineterminator="\n", quoting=quoting).writerows(rows)
+    if returns:
+        writer = csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    else:
+        writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerows(rows)
     return buffer.getvalue()

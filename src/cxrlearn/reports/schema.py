@@ -227,3 +227,18 @@ class RunReport:
     """One for each test set."""
     warnings: tuple[str, ...]
     """Everything the user was warned of."""
+
+    def __post_init__(self) -> None:
+        """Check that every part speaks of the same labels in the same order.
+
+        Raises:
+            ValueError: one does not.
+        """
+        parts = {"the probe": [label.name for label in self.probe.labels]}
+        for split in self.splits:
+            parts[f"split {split.name!r}"] = [label.name for label in split.labels]
+        for result in self.results:
+            parts[f"set {result.name!r}"] = [label.name for label in result.evaluation.labels]
+        for part, names in parts.items():
+            if tuple(names) != self.task.labels:
+                raise ValueError(f"the labels of {part} are not those of the task")

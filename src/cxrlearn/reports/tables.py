@@ -71,32 +71,30 @@ def _cells(estimate: Estimate, counts: tuple[str, ...], evaluation: Evaluation) 
 def table_markdown(report: RunReport) -> str:
     """Return the table with one column for each test set, its footnotes, and the protocol."""
     notes = _Footnotes()
-    results = report.results
+    labels = report.task.labels
     header = ["label"]
-    for result in results:
+    for result in report.results:
         name = escape_markdown(result.name)
         header += [f"{name}: AUROC [95 % CI]", f"{name}: positives / known"]
     rows = [header, ["---", *["---:"] * (len(header) - 1)]]
-    for i, label in enumerate(report.task.labels):
-        cells = [escape_markdown(label)]
-        for result in results:
-            found = result.evaluation.labels[i]
-            cells += [notes.mark(found.auroc), _counts(found)]
-        rows.append(cells)
+    rows += [
+        [escape_markdown(name), *_label_cells(report, i, notes)] for i, name in enumerate(labels)
+    ]
     macro = ["**macro**"]
-    for result in results:
-        averaged = len(result.evaluation.macro_labels)
-        macro += [
-            notes.mark(result.evaluation.macro),
-            f"{averaged} of {len(report.task.labels)} labels",
-        ]
-    rows.append(macro)
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    title = f"# {escape_markdown(report.name)}"
+    for result in report.results:
+        averaged = f"{len(result.evaluation.macro_labels)} of {len(labels)} labels"
+        macro += [notes.mark(result.evaluation.macro), averaged]
+    table = "\n".join(f"| {' | '.join(row)} |" for row in [*rows, macro])
     said = [backbone_sentence(report), *protocol_sentences(report)]
     said += [f"Warning: {warning}" for warning in report.warnings]
     text = "\n".join(f"- {escape_markdown(sentence)}" for sentence in said)
+    title = f"# {escape_markdown(report.name)}"
     return "\n\n".join(filter(None, (title, table, notes.text(), text))) + "\n"
+
+
+def _label_cells(report: RunReport, index: int, notes: _Footnotes) -> list[str]:
+    labels = [result.evaluation.labels[index] for result in report.results]
+    return [cell for label in labels for cell in (notes.mark(label.auroc), _counts(label))]
 
 
 def _counts(label: LabelResult) -> str:
@@ -112,10 +110,11 @@ class _Footnotes:
     def mark(self, estimate: Estimate) -> str:
         """Return the estimate, followed by the numbers of what has to be said about it."""
         remarks = [remark for remark in (estimate.reason, *estimate.cautions) if remark]
+        # The blank before a mark keeps it from being read as the target of a link.
         marks = "".join(
-            f"[^{self._numbers.setdefault(remark, len(self._numbers) + 1)}]" for remark in remarks
+            f" [^{self._numbers.setdefault(remark, len(self._numbers) + 1)}]" for remark in remarks
         )
-        return escape_markdown(estimate_text(estimate)) + marks
+        return estimate_text(estimate) + marks
 
     def text(self) -> str:
         """Return the footnotes."""

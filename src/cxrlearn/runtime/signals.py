@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
-class Terminated(BaseException):  # noqa: N818 - named like KeyboardInterrupt, whose sibling it is
+class Terminated(BaseException):
     """The process was asked to stop by SIGTERM.
 
     Like `KeyboardInterrupt`, it is no `Exception`: only who saves something, or ends the process,

@@ -38,7 +38,7 @@ def test_equals_opencv_within_one_grey_level(
     assert ours.dtype == np.uint8
     assert difference.max() <= 1
     shrinks = before[0] >= after[0] and before[1] >= after[1]
-    assert (difference > 0).mean() < (0.01 if shrinks else 0.2)
+    assert (difference > 0).mean() < (0.02 if shrinks else 0.2)
 
 
 def test_halving_is_opencvs_to_the_bit() -> None:

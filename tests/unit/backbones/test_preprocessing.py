@@ -153,6 +153,7 @@ READINGS: list[tuple[str, str, Reading, float]] = [
     ("mococxr", "published", moco, 0.001),
     ("medaug", "published", moco, 0.001),
     ("mococxr", "imagenet-norm", moco_imagenet, 0.001),
+    ("medaug", "imagenet-norm", moco_imagenet, 0.001),
     ("refers", "published", refers, 0.001),
     ("s2mts2", "published", s2mts2, 0.001),
     ("resnet", "published", imagenet, 0.001),
@@ -207,7 +208,9 @@ def test_chexzero_keeps_the_sources_truncation_to_319() -> None:
 
 @pytest.mark.parametrize("rounding", ["half-even", "floor"])
 @pytest.mark.parametrize("size", [(5, 8), (7, 4), (3, 3), (10, 13), (2, 9)])
-def test_centre_crop_equals_torchvision_or_the_floor(size: tuple[int, int], rounding: str) -> None:
+def test_centre_crop_equals_torchvision_or_the_floor(
+    size: tuple[int, int], rounding: Literal["half-even", "floor"]
+) -> None:
     pixels = picture(*size)
     record = Preprocessing("x", (CenterCrop(5, rounding=rounding),), (0.0,), (1.0,), "test")
     ours = apply_steps(pixels, record)

@@ -1,0 +1,203 @@
+"""`cxrlearn models`: list, show and check backbones."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from cxrlearn.cli import options
+from cxrlearn.cli.app import HELPERS, app, guarded
+from cxrlearn.cli.console import Terminal
+
+if TYPE_CHECKING:
+    from cxrlearn.backbones.check import CheckReport
+    from cxrlearn.backbones.spec import BackboneSpec
+
+models = typer.Typer(help="List, show and check backbones.", no_args_is_help=True)
+app.add_typer(models, name="models", rich_help_panel=HELPERS)
+
+Name = Annotated[str, typer.Argument(help="Backbone.", show_default=False)]
+WeightsFile = Annotated[
+    Path | None,
+    typer.Option("--weights", help="Weight file, or folder to look in.", metavar="FILE", show_default=False),
+]
+
+
+@models.command("list")
+@guarded
+def list_models(as_json: options.Json = False, debug: options.Debug = False) -> None:
+    """List every backbone with its variants and whether its weights are here."""
+    from cxrlearn.backbones.registry import list_specs, plugin_problems
+
+    terminal = Terminal(as_json=as_json)
+    specs = list_specs()
+    table = Table("name", "backbone", "variants", "features", "weights", box=None, pad_edge=False)
+    for spec in specs:
+        table.add_row(*(escape(cell) for cell in _row(spec)))
+    terminal.show(
+        table, "\nAlso timm:NAME, torchvision:NAME and hf:REPOSITORY. `cxrlearn models show NAME` tells more."
+    )
+    for problem in plugin_problems():
+        terminal.warning(problem)
+    terminal.show_json({"models": [_as_json(spec) for spec in specs]})
+
+
+def _row(spec: BackboneSpec) -> tuple[str, ...]:
+    variants = [*spec.archs, *spec.pretrained_ons]
+    dims = dict.fromkeys(str(variant.features[0].dim) for variant in spec.variants)
+    return spec.name, spec.title, ", ".join(variants), "/".join(dims), weights_status(spec)
+
+
+def weights_status(spec: BackboneSpec) -> str:
+    """Return in a few words whether the weights of a backbone are here."""
+    from cxrlearn.backbones.registry import resolve
+    from cxrlearn.backbones.spec import BuilderWeights, LibraryWeights, PackagedFile
+    from cxrlearn.backbones.weights import locate
+    from cxrlearn.errors import WeightsError
+
+    if isinstance(spec.weights, PackagedFile):
+        return "in the package"
+    if isinstance(spec.weights, BuilderWeights):
+        return "none needed"
+    here, files = [], []
+    for variant in spec.variants:
+        resolved = resolve(spec.name, arch=variant.arch, pretrained_on=variant.pretrained_on)
+        files += variant.files[:1]
+        try:
+            path = locate(resolved)
+        except WeightsError:
+            continue
+        here += [] if path is None else [path.name]
+    if here:
+        return f"here: {', '.join(here)}"
+    if isinstance(spec.weights, LibraryWeights):
+        return f"downloaded by {spec.weights.library}"
+    return "not here" if len(files) > 1 else f"not here: {', '.join(files)}"
+
+
+def _as_json(spec: BackboneSpec) -> dict[str, object]:
+    return {
+        "name": spec.name,
+        "aliases": list(spec.aliases),
+        "title": spec.title,
+        "weights": weights_status(spec),
+        "variants": [
+            {
+                "arch": variant.arch,
+                "pretrained_on": variant.pretrained_on,
+                "files": list(variant.files),
+                "features": [asdict(feature) for feature in variant.features],
+                "pretraining_data": list(variant.pretraining_data),
+                "sha256": variant.sha256,
+            }
+            for variant in spec.variants
+        ],
+    }
+
+
+@models.command()
+@guarded
+def show(name: Name, as_json: options.Json = False, debug: options.Debug = False) -> None:
+    """Show everything that is known about a backbone."""
+    from cxrlearn.backbones.registry import get_spec
+
+    terminal = Terminal(as_json=as_json)
+    spec = get_spec(name, notify=terminal.notice)
+    table = Table.grid(padding=(0, 2))
+    for key, value in _facts(spec):
+        table.add_row(f"[bold]{key}[/bold]", escape(value))
+    terminal.show(table)
+    terminal.show_json(_as_json(spec))
+
+
+def _facts(spec: BackboneSpec) -> list[tuple[str, str]]:
+    facts = [("name", ", ".join([spec.name, *spec.aliases])), ("what", spec.title)]
+    facts += [
+        (key, value)
+        for key, value in (
+            ("architecture", spec.architecture), ("paper", spec.paper), ("code", spec.code),
+            ("licence", spec.licence), ("use", spec.use_note),
+            ("get weights", getattr(spec.weights, "where", "")),
+        )
+        if value
+    ]  # fmt: skip
+    for variant in spec.variants:
+        options_given = [f"--arch {variant.arch}"] if variant.arch else []
+        options_given += [f"--pretrained-on {variant.pretrained_on}"] if variant.pretrained_on else []
+        lines = [
+            f"features: {'; '.join(f'{one.id} ({one.dim}: {one.description})' for one in variant.features)}",
+            f"file: {' or '.join(variant.files)}" if variant.files else "",
+            f"pretrained on: {', '.join(variant.pretraining_data)}" if variant.pretraining_data else "",
+            f"sha256: {variant.sha256 or 'none is published'}" if variant.files else "",
+        ]
+        facts.append((" ".join(options_given) or "weights", "\n".join(line for line in lines if line)))
+    for rule in spec.preprocessings:
+        steps = ", ".join(str(step) for step in rule.steps)
+        scale = f"{rule.value_range}, mean {rule.mean}, std {rule.std}"
+        facts.append((f"pixels: {rule.name}", f"{steps}; {scale}\n{rule.source}"))
+    return facts
+
+
+@models.command()
+@guarded
+def check(
+    name: Name,
+    arch: options.Arch = None,
+    pretrained_on: options.PretrainedOn = None,
+    weights: WeightsFile = None,
+    offline: options.Offline = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every key.")] = False,
+    as_json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Load the weights of a backbone and account for every key in the file."""
+    from cxrlearn.backbones.check import check_weights
+
+    terminal = Terminal(as_json=as_json)
+    report = check_weights(
+        name, arch, pretrained_on, weights, offline=bool(offline), notify=terminal.notice
+    )
+    _render_check(report, terminal, verbose=verbose)
+    terminal.show_json(
+        {
+            "name": report.resolved.name,
+            "arch": report.resolved.arch,
+            "pretrained_on": report.resolved.pretrained_on,
+            "file": None if report.path is None else str(report.path),
+            "sha256": report.sha256,
+            "verification": report.verification,
+            "form": report.account.form,
+            "parameters": report.parameters,
+            "keys": [asdict(key) for key in report.account.keys],
+            "features": {one.feature.id: one.problem for one in report.features},
+        }
+    )
+
+
+def _render_check(report: CheckReport, terminal: Terminal, *, verbose: bool) -> None:
+    account = report.account
+    table = Table.grid(padding=(0, 2))
+    loaded = sum(key.role == "loaded" for key in account.keys)
+    rows = [
+        ("file", str(report.path or "none")),
+        ("sha256", f"{report.sha256 or 'none'} ({report.verification})"),
+        ("form", account.form),
+        ("loaded", f"{loaded} tensors, all that the network needs; {report.parameters:,} parameters"),
+    ]
+    dropped = Counter(key.detail for key in account.keys if key.role == "dropped")
+    rows += [("dropped", f"{count} keys: {why}") for why, count in dropped.items()]
+    rows += [
+        ("feature", f"{one.feature.id} ({one.feature.dim})" + (f": {one.problem}" if one.problem else ""))
+        for one in report.features
+    ]
+    if verbose:
+        rows += [(key.role, f"{key.key}: {key.detail}") for key in account.keys]
+    for key, value in rows:
+        table.add_row(f"[bold]{key}[/bold]", escape(value))
+    terminal.show(table, "The weights load.")

@@ -1,0 +1,66 @@
+"""What a label cell says: its text in one spelling, and which values a column holds."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cxrlearn.data.manifest import Manifest
+
+POSITIVE, NEGATIVE, UNCERTAIN = "1", "0", "-1"
+TWO_VALUED = frozenset({POSITIVE, NEGATIVE, UNCERTAIN})
+"""What a 0/1 label may be, blanks aside."""
+
+_WHOLE = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?(?:[eE][+-]?0+)?")
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_TRUTH = {"true": POSITIVE, "false": NEGATIVE}
+
+
+def spelled(cell: str) -> str:
+    """Return whole numbers and truth values in one spelling: 1 for 1.0, +1 and TRUE."""
+    whole = _WHOLE.fullmatch(cell)
+    if whole is None:
+        return _TRUTH.get(cell.casefold(), cell)
+    sign = "-" if whole.group(1) == "-" and whole.group(2) != "0" else ""
+    return sign + whole.group(2)
+
+
+def is_fraction(text: str) -> bool:
+    """Tell whether a value is a number that is not whole."""
+    return _NUMBER.fullmatch(text) is not None and _WHOLE.fullmatch(text) is None
+
+
+def is_whole(text: str) -> bool:
+    """Tell whether a value is a whole number."""
+    return _WHOLE.fullmatch(text) is not None
+
+
+@dataclass(frozen=True, eq=False)
+class LabelColumn:
+    """One label column, its cells in one spelling."""
+
+    name: str
+    """Name of the column."""
+    cells: NDArray[np.object_]
+    """(N,) text, None where blank."""
+    counts: Counter[str]
+    """How often each value occurs, blanks aside."""
+
+    def first_row(self, value: str, manifest: Manifest) -> int:
+        """Return the spreadsheet row in which `value` occurs first."""
+        return manifest.rows[int(np.flatnonzero(self.cells == value)[0])]
+
+
+def label_column(manifest: Manifest, name: str) -> LabelColumn:
+    """Read one column of a manifest."""
+    raw = manifest.column(name)
+    spelling = {cell: spelled(cell) for cell in set(raw) if cell is not None}
+    cells = np.array([None if cell is None else spelling[cell] for cell in raw], dtype=object)
+    return LabelColumn(name, cells, Counter(cell for cell in cells if cell is not None))

@@ -1,0 +1,211 @@
+"""Label columns to arrays: 0, 1 and what is not known.
+
+The task (which columns, which classes, in which order) is fixed on the training set and then only
+looked up: a class that turns up elsewhere is an error, never a new class.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from cxrlearn.data.faults import Faults, did_you_mean, missing_columns, quoted
+from cxrlearn.data.label_cells import (
+    NEGATIVE,
+    POSITIVE,
+    TWO_VALUED,
+    UNCERTAIN,
+    LabelColumn,
+    label_column,
+    spelled,
+)
+from cxrlearn.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from cxrlearn.data.manifest import Manifest
+
+TaskKind = Literal["binary", "multilabel", "multiclass"]
+
+
+@dataclass(frozen=True)
+class LabelPolicy:
+    """How cells become labels."""
+
+    uncertain: Literal["mask", "zeros", "ones"] = "mask"
+    """What -1 means."""
+    blank: Literal["mask", "zeros"] = "mask"
+    """What an empty cell of a 0/1 column means."""
+    positive: str | None = None
+    """Which value of a two-valued column is the positive one."""
+    task: Literal["auto", "binary", "multilabel", "multiclass"] = "auto"
+    """What the columns are taken as."""
+    num_classes: int | None = None
+    """How many classes must be found; None checks nothing."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is predicted, fixed on the training set."""
+
+    kind: TaskKind
+    """One 0/1 label, several, or one of several classes."""
+    columns: tuple[str, ...]
+    """Columns the labels are read from."""
+    names: tuple[str, ...]
+    """The L labels or classes; classes are sorted."""
+    policy: LabelPolicy
+    """How cells become labels."""
+    negative: str | None = None
+    """The other value of a column for which `policy.positive` names one."""
+
+
+@dataclass(frozen=True, eq=False)
+class Labels:
+    """The labels of one set, in the order of its manifest."""
+
+    values: NDArray[np.int8]
+    """(N, L) 0 or 1, 0 where unknown; classes are one-hot."""
+    known: NDArray[np.bool_]
+    """(N, L) False where masked; a row of classes is known as a whole or not at all."""
+    blank: NDArray[np.bool_]
+    """(N, L) True where the cell is empty, masked or not."""
+
+    @property
+    def class_index(self) -> NDArray[np.int64]:
+        """(N,) index of the class, -1 where masked; of a multi-class task only."""
+        return np.where(self.known.all(axis=1), self.values.argmax(axis=1), -1)
+
+
+def read_labels(manifest: Manifest, task: Task) -> Labels:
+    """Read the labels of any set as `task` defines them.
+
+    Raises:
+        DataError: missing columns, unknown values and classes, and images that have two rows, all
+            together with row numbers.
+    """
+    _check_columns(manifest, task.columns)
+    faults = Faults(manifest.file or manifest.image_root)
+    columns = [label_column(manifest, name) for name in task.columns]
+    _check_repeats(manifest, columns, faults)
+    if task.kind == "multiclass":
+        labels = _read_classes(manifest, task, columns[0], faults)
+    else:
+        labels = _read_two_valued(manifest, task, columns, faults)
+    faults.raise_if_any()
+    return labels
+
+
+def _check_columns(manifest: Manifest, names: Sequence[str]) -> None:
+    columns = list(manifest.table.columns)
+    wrong = [name for name in names if name not in columns]
+    if wrong:
+        sentence = missing_columns(wrong, columns, "--class-columns")
+        raise DataError(f"{manifest.file or manifest.image_root}: {sentence}")
+
+
+def _check_repeats(manifest: Manifest, columns: Sequence[LabelColumn], faults: Faults) -> None:
+    """Find images with more than one row; exact repeats have left the manifest already."""
+    rows_of: dict[str, list[int]] = defaultdict(list)
+    for index, identity in enumerate(manifest.image_ids):
+        rows_of[identity].append(index)
+    for identity, indices in rows_of.items():
+        first = indices[0]
+        for other in indices[1:]:
+            unequal = [c.name for c in columns if c.cells[first] != c.cells[other]]
+            what = (
+                f"other labels in {quoted(unequal, most=3)}"
+                if unequal
+                else "equal labels; only another column differs"
+            )
+            faults.add(
+                f"{identity!r} stands in row {manifest.rows[first]} already, with {what}: "
+                "an image needs one row",
+                row=manifest.rows[other],
+            )
+
+
+def _read_classes(manifest: Manifest, task: Task, column: LabelColumn, faults: Faults) -> Labels:
+    place = {name: index for index, name in enumerate(task.names)}
+    place[UNCERTAIN] = place.get(UNCERTAIN, -1)  # beside other classes, -1 masks the row
+    if place[UNCERTAIN] == -1 and not _is_coded(task.names):
+        del place[UNCERTAIN]
+    for index, cell in enumerate(column.cells):
+        if cell is not None and cell not in place:
+            faults.add(
+                f"{cell!r} is not a class of the training set ({quoted(task.names, most=8)})."
+                f"{did_you_mean(cell, task.names)}",
+                row=manifest.rows[index],
+                column=column.name,
+            )
+    chosen = np.array([-1 if cell is None else place.get(cell, -1) for cell in column.cells])
+    blank = np.array([cell is None for cell in column.cells], dtype=np.bool_)
+    width = len(task.names)
+    values = (chosen[:, None] == np.arange(width)).astype(np.int8)
+    return Labels(values, _wide(chosen >= 0, width), _wide(blank, width))
+
+
+def _is_coded(names: Sequence[str]) -> bool:
+    """Tell whether classes are written as whole numbers from 0 on."""
+    return all(name.isdigit() for name in names)
+
+
+def _wide(column: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
+    return np.repeat(column[:, None], width, axis=1)
+
+
+def _read_two_valued(
+    manifest: Manifest, task: Task, columns: Sequence[LabelColumn], faults: Faults
+) -> Labels:
+    meaning = cell_meanings(task)
+    shape = (len(manifest), len(columns))
+    values, known = np.zeros(shape, dtype=np.int8), np.zeros(shape, dtype=np.bool_)
+    blank = np.zeros(shape, dtype=np.bool_)
+    for at, column in enumerate(columns):
+        for index, cell in enumerate(column.cells):
+            if cell is not None and cell not in meaning:
+                faults.add(
+                    f"{manifest.column(column.name)[index]!r} is not a label; expected "
+                    f"{_expected(task)}",
+                    row=manifest.rows[index],
+                    column=column.name,
+                )
+        found = [meaning.get(cell) for cell in column.cells]
+        values[:, at] = [value or 0 for value in found]
+        known[:, at] = [value is not None for value in found]
+        blank[:, at] = [cell is None for cell in column.cells]
+    return Labels(values, known, blank)
+
+
+def cell_meanings(task: Task) -> dict[str | None, int | None]:
+    """Return what a cell of a 0/1 column stands for: 1, 0, or None for "not known"."""
+    policy = task.policy
+    meaning: dict[str | None, int | None] = {None: 0 if policy.blank == "zeros" else None}
+    meaning[UNCERTAIN] = {"mask": None, "zeros": 0, "ones": 1}[policy.uncertain]
+    if policy.positive is None:
+        return {**meaning, POSITIVE: 1, NEGATIVE: 0}
+    return {**meaning, spelled(policy.positive): 1, task.negative: 0}
+
+
+def _expected(task: Task) -> str:
+    if task.policy.positive is not None:
+        return f"{task.policy.positive!r}, {task.negative!r} or nothing"
+    return "0, 1, -1 (uncertain) or nothing"
+
+
+def suggest_class_columns(table: pd.DataFrame) -> tuple[str, ...]:
+    """Return the columns that hold 0/1 labels: nothing but 0, 1, -1 and blanks, and some 0 or 1."""
+    found = []
+    for name in table.columns:
+        cells = table[name].dropna().unique()
+        values = {spelled(cell) for cell in cells} if len(cells) <= 12 else set()
+        if values & {POSITIVE, NEGATIVE} and values <= TWO_VALUED:
+            found.append(str(name))
+    return tuple(found)

@@ -1,0 +1,323 @@
+"""The entry point: what stays the same when it must, and what is said when a number is missing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from cxrlearn.errors import DataError
+from cxrlearn.evaluation.evaluate import Evaluation, LabelResult, evaluate
+
+NAMES = ("Edema", "Mass", "Hernia")
+
+
+class Case(NamedTuple):
+    y: npt.NDArray[np.int8]
+    known: npt.NDArray[np.bool_]
+    scores: npt.NDArray[np.float64]
+    patients: list[str | None]
+    ids: list[str]
+
+    def run(self, rows: npt.NDArray[np.intp] | None = None, **changes: object) -> Evaluation:
+        order = np.arange(len(self.y)) if rows is None else rows
+        arguments: dict[str, Any] = {
+            "known": self.known[order],
+            "names": NAMES,
+            "kind": "multilabel",
+            "patients": [self.patients[i] for i in order],
+            "image_ids": [self.ids[i] for i in order],
+            "n_replicates": 100,
+        }
+        return evaluate(self.y[order], self.scores[order], **(arguments | changes))
+
+
+@pytest.fixture
+def case() -> Case:
+    rng = np.random.default_rng(7)
+    y = (rng.random((200, 3)) < (0.3, 0.15, 0.1)).astype(np.int8)
+    patients: list[str | None] = [f"{i:05d}" for i in rng.integers(0, 90, 200)]
+    patients[5] = patients[17] = patients[150] = None
+    return Case(
+        y=y,
+        known=rng.random(y.shape) < 0.9,
+        scores=np.round(rng.normal(size=y.shape) + y, 1),
+        patients=patients,
+        ids=[f"images/{i:03d}.png" for i in rng.permutation(200)],
+    )
+
+
+def _label(evaluation: Evaluation, name: str) -> LabelResult:
+    return next(label for label in evaluation.labels if label.name == name)
+
+
+def test_values_are_those_on_the_data_over_known_rows(case: Case) -> None:
+    found = case.run()
+    expected = [
+        roc_auc_score(case.y[case.known[:, i], i], case.scores[case.known[:, i], i])
+        for i in range(3)
+    ]
+    assert [label.auroc.value for label in found.labels] == pytest.approx(expected, abs=1e-14)
+    assert found.macro.value == pytest.approx(np.mean(expected), abs=1e-14)
+    assert found.macro_labels == NAMES
+
+
+def test_every_number_travels_with_its_counts(case: Case) -> None:
+    found = case.run(seed=4)
+    edema = _label(found, "Edema")
+    known, positive = case.known[:, 0], case.y[:, 0] == 1
+    assert edema.positives == (known & positive).sum()
+    assert edema.negatives == (known & ~positive).sum()
+    assert edema.masked == (~known).sum()
+    owners = {case.patients[i] or case.ids[i] for i in np.flatnonzero(known & positive)}
+    assert edema.positive_patients == len(owners)
+    assert found.rows == 200
+    assert found.unit == "patient"
+    assert found.rows_without_patient == 3
+    assert found.clusters == len({p for p in case.patients if p}) + 3
+    assert (found.replicates, found.seed, found.confidence) == (100, 4, 0.95)
+    assert edema.auroc.low is not None
+    assert edema.auroc.value is not None
+    assert edema.auroc.high is not None
+    assert edema.auroc.low < edema.auroc.value < edema.auroc.high
+
+
+def test_nothing_depends_on_row_order(case: Case) -> None:
+    order = np.random.default_rng(1).permutation(200)
+    assert case.run(order) == case.run()
+
+
+def test_without_patients_nothing_depends_on_row_order_either(case: Case) -> None:
+    order = np.random.default_rng(1).permutation(200)
+    alone = case.run(patients=None)
+    assert alone.unit == "image"
+    assert alone.clusters == 200
+    assert case.run(order, patients=None) == alone
+
+
+def test_nothing_depends_on_a_monotone_transform_of_the_scores(case: Case) -> None:
+    assert replace(case.run()) == case._replace(scores=np.exp(case.scores / 3) - 5).run()
+
+
+def test_a_label_does_not_depend_on_the_others(case: Case) -> None:
+    order = [2, 0, 1]
+    turned = Case(case.y[:, order], case.known[:, order], case.scores[:, order], *case[3:])
+    there, here = turned.run(names=[NAMES[i] for i in order]), case.run()
+    assert {label.name: label for label in there.labels} == {x.name: x for x in here.labels}
+    assert there.macro == here.macro
+    alone = evaluate(
+        case.y[:, :1],
+        case.scores[:, :1],
+        known=case.known[:, :1],
+        names=NAMES[:1],
+        kind="binary",
+        patients=case.patients,
+        image_ids=case.ids,
+        n_replicates=100,
+    )
+    assert alone.labels == here.labels[:1]
+    assert alone.macro.value == alone.labels[0].auroc.value
+
+
+def test_what_stands_under_the_mask_does_not_matter(case: Case) -> None:
+    y = np.where(case.known, case.y, -1).astype(np.int8)
+    scores = np.where(case.known, case.scores, np.nan)
+    assert case._replace(y=y, scores=scores).run() == case.run()
+
+
+def test_same_seed_same_result_other_seed_other_interval(case: Case) -> None:
+    assert case.run(seed=1) == case.run(seed=1)
+    assert case.run(seed=1).macro.low != case.run(seed=2).macro.low
+    assert case.run(seed=1).macro.value == case.run(seed=2).macro.value
+
+
+def test_patients_make_intervals_wider_than_rows_where_their_images_agree() -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat((rng.random(60) < 0.4).astype(np.int8), 8)[:, None]
+    scores = np.repeat(rng.normal(size=60), 8)[:, None] + y
+    patients = [str(i) for i in np.repeat(np.arange(60), 8)]
+    widths = []
+    for owners in (patients, None):
+        found = evaluate(
+            y, scores, names=["a"], kind="binary", patients=owners, n_replicates=400
+        ).macro
+        assert found.low is not None
+        assert found.high is not None
+        widths.append(found.high - found.low)
+    assert widths[0] > 2 * widths[1]
+
+
+def test_one_class_label_gives_null_auroc_with_reason_and_leaves_the_macro(case: Case) -> None:
+    case.y[:, 2] = 0
+    found = case.run()
+    hernia = _label(found, "Hernia")
+    assert hernia.auroc.value is None
+    assert hernia.auroc.low is None
+    assert hernia.auroc.reason == f"no positives among {case.known[:, 2].sum()} known rows"
+    assert found.macro_labels == ("Edema", "Mass")
+    values = [label.auroc.value for label in found.labels[:2]]
+    assert found.macro.value == pytest.approx(np.mean([v for v in values if v is not None]))
+
+
+def test_wholly_masked_label_has_no_known_rows(case: Case) -> None:
+    case.known[:, 1] = False
+    mass = _label(case.run(), "Mass")
+    assert mass.auroc.reason == "no known rows"
+    assert (mass.positives, mass.negatives, mass.masked) == (0, 0, 200)
+
+
+def test_label_without_scores_keeps_its_counts_and_says_why(case: Case) -> None:
+    case.scores[:, 0] = np.nan
+    found = case.run(not_scored={"Edema": "not fitted: no positives among 9 known rows of train"})
+    edema = _label(found, "Edema")
+    assert edema.auroc.value is None
+    assert edema.auroc.reason == "not fitted: no positives among 9 known rows of train"
+    assert edema.positives > 0
+    assert found.macro_labels == ("Mass", "Hernia")
+
+
+def test_rare_label_counts_and_flags_lost_replicates(case: Case) -> None:
+    case.known[:, 2] = True
+    case.y[:, 2] = 0
+    case.y[[3, 60], 2] = 1  # two patients: a replicate misses both with probability 0.13
+    found = case.run(n_replicates=400)
+    hernia = _label(found, "Hernia").auroc
+    lost = hernia.undefined_replicates
+    assert 20 < lost < 100
+    assert hernia.cautions == (
+        f"{lost} of 400 replicates lost a class and are left out",
+        "only 2 positive patients: the interval is likely too narrow",
+    )
+    assert found.macro.undefined_replicates == lost
+    assert found.macro.cautions == hernia.cautions[:1]
+
+
+def test_no_interval_where_most_replicates_lose_a_class() -> None:
+    y, known = np.zeros((6, 1), np.int8), np.zeros((6, 1), bool)
+    y[0], known[:2] = 1, True  # both known patients are in about 4 replicates of 10
+    found = evaluate(
+        y, y, known=known, names=["a"], kind="binary", patients=[str(i) for i in range(6)]
+    ).macro
+    assert found.value == 1.0
+    assert found.low is None
+    assert found.high is None
+    assert found.undefined_replicates > 500
+    assert found.reason == (
+        f"no interval: {found.undefined_replicates} of 1,000 replicates lost a class"
+    )
+    assert found.cautions == ()
+
+
+def test_one_patient_gives_a_value_and_no_interval() -> None:
+    found = evaluate([[0], [1]], [[0.1], [0.2]], names=["a"], kind="binary", patients=["p", "p"])
+    assert found.macro.value == 1.0
+    assert found.macro.low is None
+    assert found.macro.reason == "no interval: all rows are of one patient"
+
+
+def test_no_label_with_both_classes_gives_null_macro_with_reason() -> None:
+    found = evaluate([[0], [0]], [[0.1], [0.2]], names=["a"], kind="binary")
+    assert found.macro.value is None
+    assert found.macro.reason == "no label has scores and both classes"
+    assert found.macro_labels == ()
+
+
+def test_no_rows_give_reasons_and_no_crash() -> None:
+    found = evaluate(np.zeros((0, 1)), np.zeros((0, 1)), names=["a"], kind="binary", patients=[])
+    assert found.labels[0].auroc.reason == "no known rows"
+    assert found.clusters == 0
+
+
+def test_each_class_is_scored_against_the_rest() -> None:
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 3, 90)
+    y, scores = np.eye(3, dtype=np.int8)[classes], rng.normal(size=(90, 3))
+    found = evaluate(y, scores, names=["a", "b", "c"], kind="multiclass", n_replicates=20)
+    for i, label in enumerate(found.labels):
+        expected = roc_auc_score(classes == i, scores[:, i])
+        assert label.auroc.value == pytest.approx(expected, abs=1e-14)
+
+
+def test_original_defect_s13_multiclass_and_multilabel_average_the_same_way_and_say_so() -> None:
+    rng = np.random.default_rng(0)
+    classes = np.repeat([0, 1, 2], (80, 15, 5))  # weighting by prevalence would show
+    y = np.eye(3, dtype=np.int8)[classes]
+    scores = rng.normal(size=y.shape) + y * (2, 1, 0)
+    found = {
+        kind: evaluate(y, scores, names=["a", "b", "c"], kind=kind, n_replicates=20)
+        for kind in ("multiclass", "multilabel")
+    }
+    plain = np.mean([roc_auc_score(y[:, i], scores[:, i]) for i in range(3)])
+    for kind, evaluation in found.items():
+        assert evaluation.macro.value == pytest.approx(plain, abs=1e-14), kind
+        assert "unweighted mean" in evaluation.averaging
+
+
+def test_original_defect_s13_every_auroc_has_a_confidence_interval(case: Case) -> None:
+    found = case.run(n_replicates=1000)
+    for estimate in (found.macro, *(label.auroc for label in found.labels)):
+        assert estimate.low is not None
+        assert estimate.value is not None
+        assert estimate.high is not None
+        assert 0 <= estimate.low < estimate.value < estimate.high <= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"names": ("a", "b")}, "one column for each of 'a', 'b'"),
+        ({"names": ("a", "a", "b")}, "must differ"),
+        ({"kind": "ordinal"}, "`kind` must be one of binary, multilabel, multiclass"),
+        ({"kind": "multiclass"}, "exactly one class; row"),
+        ({"known": np.ones((200, 3))}, "boolean array of shape"),
+        ({"patients": ["p"]}, "`patients` must have 200 entries. Got 1"),
+        ({"patients": [1.0] * 200}, "string or None. Got 1.0"),
+        ({"image_ids": ["i"]}, "`image_ids` must have 200 entries"),
+        ({"n_replicates": 0}, "at least 1"),
+        ({"not_scored": {"Lung": "x"}}, r"No label is called \['Lung'\]"),
+    ],
+)
+def test_wrong_input_is_refused_in_words(case: Case, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        case.run(**changes)
+
+
+def test_nan_score_of_a_known_label_is_refused_by_label_and_row(case: Case) -> None:
+    case.known[11, 1] = True
+    case.scores[11, 1] = np.nan
+    with pytest.raises(DataError, match=r"1 scores of known labels are NaN.*'Mass' in row 11"):
+        case.run()
+
+
+def test_known_label_that_is_neither_0_nor_1_is_refused_by_label_and_row(case: Case) -> None:
+    case.known[4, 0] = True
+    case.y[4, 0] = -1
+    with pytest.raises(DataError, match="Got -1 for 'Edema' in row 4"):
+        case.run()
+
+
+def test_scores_of_another_shape_are_refused(case: Case) -> None:
+    with pytest.raises(DataError, match=r"shape of the labels, \(200, 3\)"):
+        evaluate(case.y, case.scores[:, :2], names=NAMES, kind="multilabel")
+
+
+@pytest.mark.slow
+def test_cost_of_1000_replicates_of_14_labels_of_25000_images_is_seconds() -> None:
+    import time
+
+    rng = np.random.default_rng(0)
+    y = (rng.random((25_000, 14)) < np.geomspace(0.002, 0.2, 14)).astype(np.int8)
+    scores = rng.normal(size=y.shape) + y
+    patients = [str(i) for i in rng.integers(0, 2_800, len(y))]
+    start = time.perf_counter()
+    evaluate(y, scores, names=[str(i) for i in range(14)], kind="multilabel", patients=patients)
+    ours = time.perf_counter() - start
+    start = time.perf_counter()
+    for i in range(14):
+        roc_auc_score(y[:, i], scores[:, i])
+    loop = 1000 * (time.perf_counter() - start)
+    assert loop / ours > 25  # about 150 on a quiet machine; the promise of 50 is for the benchmark
