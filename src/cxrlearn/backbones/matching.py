@@ -77,6 +77,11 @@ class _Attempt:
     def complete(self) -> bool:
         return not (self.misfits or self.missing or self.strangers)
 
+    @property
+    def found(self) -> int:
+        """How many of the network's tensors the file holds."""
+        return len(self.state) - len(self.absent)
+
 
 def fit_state(
     content: object,
@@ -114,8 +119,8 @@ def fit_state(
                 problems=_unnamed(attempt),
             )
             return attempt.state, account
-    closest = max(attempts, key=lambda one: len(one.state), default=None)
-    if closest is None or not closest.state:
+    closest = max(attempts, key=lambda one: (one.found, len(one.misfits)), default=None)
+    if closest is None or not (closest.found or closest.misfits):
         raise WeightsError(f"{what}: {_nothing_fits(content, forms)} {advice}")
     raise WeightsError(f"{what}: {_how_far(closest, len(expected))} Nothing was loaded. {advice}")
 
@@ -269,9 +274,8 @@ def _unnamed(attempt: _Attempt) -> tuple[str, ...]:
 
 
 def _how_far(attempt: _Attempt, total: int) -> str:
-    found = len(attempt.state) - len(attempt.absent)
     needed = total - len(attempt.absent)
-    parts = [f"read as {attempt.form.name!r}, {found} of {needed} tensors fit"]
+    parts = [f"read as {attempt.form.name!r}, {attempt.found} of {needed} tensors fit"]
     if attempt.missing:
         parts.append(f"missing: {_some(attempt.missing)}")
     if attempt.misfits:

@@ -53,10 +53,6 @@ class LabelColumn:
     counts: Counter[str]
     """How often each value occurs, blanks aside."""
 
-    def first_row(self, value: str, manifest: Manifest) -> int:
-        """Return the spreadsheet row in which `value` occurs first."""
-        return manifest.rows[int(np.flatnonzero(self.cells == value)[0])]
-
 
 def label_column(manifest: Manifest, name: str) -> LabelColumn:
     """Read one column of a manifest."""

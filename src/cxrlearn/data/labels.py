@@ -8,63 +8,47 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrlearn.data.faults import Faults, did_you_mean, missing_columns, quoted
+from cxrlearn.data.faults import Faults, did_you_mean, quoted
 from cxrlearn.data.label_cells import (
     NEGATIVE,
     POSITIVE,
-    TWO_VALUED,
     UNCERTAIN,
     LabelColumn,
     label_column,
     spelled,
 )
-from cxrlearn.errors import DataError
+from cxrlearn.data.label_counts import LabelCounts, count_labels, one_class_labels
+from cxrlearn.data.tasks import (
+    LabelPolicy,
+    Task,
+    check_columns,
+    define_task,
+    suggest_class_columns,
+    where,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from cxrlearn.data.manifest import Manifest
 
-TaskKind = Literal["binary", "multilabel", "multiclass"]
-
-
-@dataclass(frozen=True)
-class LabelPolicy:
-    """How cells become labels."""
-
-    uncertain: Literal["mask", "zeros", "ones"] = "mask"
-    """What -1 means."""
-    blank: Literal["mask", "zeros"] = "mask"
-    """What an empty cell of a 0/1 column means."""
-    positive: str | None = None
-    """Which value of a two-valued column is the positive one."""
-    task: Literal["auto", "binary", "multilabel", "multiclass"] = "auto"
-    """What the columns are taken as."""
-    num_classes: int | None = None
-    """How many classes must be found; None checks nothing."""
-
-
-@dataclass(frozen=True)
-class Task:
-    """What is predicted, fixed on the training set."""
-
-    kind: TaskKind
-    """One 0/1 label, several, or one of several classes."""
-    columns: tuple[str, ...]
-    """Columns the labels are read from."""
-    names: tuple[str, ...]
-    """The L labels or classes; classes are sorted."""
-    policy: LabelPolicy
-    """How cells become labels."""
-    negative: str | None = None
-    """The other value of a column for which `policy.positive` names one."""
+__all__ = [
+    "LabelCounts",
+    "LabelPolicy",
+    "Labels",
+    "Task",
+    "count_labels",
+    "define_task",
+    "one_class_labels",
+    "read_labels",
+    "suggest_class_columns",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +65,8 @@ class Labels:
     @property
     def class_index(self) -> NDArray[np.int64]:
         """(N,) index of the class, -1 where masked; of a multi-class task only."""
-        return np.where(self.known.all(axis=1), self.values.argmax(axis=1), -1)
+        index = np.where(self.known.all(axis=1), self.values.argmax(axis=1), -1)
+        return index.astype(np.int64)
 
 
 def read_labels(manifest: Manifest, task: Task) -> Labels:
@@ -91,8 +76,8 @@ def read_labels(manifest: Manifest, task: Task) -> Labels:
         DataError: missing columns, unknown values and classes, and images that have two rows, all
             together with row numbers.
     """
-    _check_columns(manifest, task.columns)
-    faults = Faults(manifest.file or manifest.image_root)
+    check_columns(manifest, task.columns)
+    faults = Faults(where(manifest))
     columns = [label_column(manifest, name) for name in task.columns]
     _check_repeats(manifest, columns, faults)
     if task.kind == "multiclass":
@@ -101,14 +86,6 @@ def read_labels(manifest: Manifest, task: Task) -> Labels:
         labels = _read_two_valued(manifest, task, columns, faults)
     faults.raise_if_any()
     return labels
-
-
-def _check_columns(manifest: Manifest, names: Sequence[str]) -> None:
-    columns = list(manifest.table.columns)
-    wrong = [name for name in names if name not in columns]
-    if wrong:
-        sentence = missing_columns(wrong, columns, "--class-columns")
-        raise DataError(f"{manifest.file or manifest.image_root}: {sentence}")
 
 
 def _check_repeats(manifest: Manifest, columns: Sequence[LabelColumn], faults: Faults) -> None:
@@ -133,28 +110,21 @@ def _check_repeats(manifest: Manifest, columns: Sequence[LabelColumn], faults: F
 
 
 def _read_classes(manifest: Manifest, task: Task, column: LabelColumn, faults: Faults) -> Labels:
-    place = {name: index for index, name in enumerate(task.names)}
-    place[UNCERTAIN] = place.get(UNCERTAIN, -1)  # beside other classes, -1 masks the row
-    if place[UNCERTAIN] == -1 and not _is_coded(task.names):
-        del place[UNCERTAIN]
-    for index, cell in enumerate(column.cells):
-        if cell is not None and cell not in place:
+    place: dict[str | None, int] = {name: index for index, name in enumerate(task.names)}
+    place.update({None: -1, UNCERTAIN: -1})
+    for row, cell in zip(manifest.rows, column.cells, strict=True):
+        if cell not in place:
             faults.add(
                 f"{cell!r} is not a class of the training set ({quoted(task.names, most=8)})."
                 f"{did_you_mean(cell, task.names)}",
-                row=manifest.rows[index],
+                row=row,
                 column=column.name,
             )
-    chosen = np.array([-1 if cell is None else place.get(cell, -1) for cell in column.cells])
+    chosen = np.array([place.get(cell, -1) for cell in column.cells])
     blank = np.array([cell is None for cell in column.cells], dtype=np.bool_)
     width = len(task.names)
     values = (chosen[:, None] == np.arange(width)).astype(np.int8)
     return Labels(values, _wide(chosen >= 0, width), _wide(blank, width))
-
-
-def _is_coded(names: Sequence[str]) -> bool:
-    """Tell whether classes are written as whole numbers from 0 on."""
-    return all(name.isdigit() for name in names)
 
 
 def _wide(column: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
@@ -164,7 +134,7 @@ def _wide(column: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
 def _read_two_valued(
     manifest: Manifest, task: Task, columns: Sequence[LabelColumn], faults: Faults
 ) -> Labels:
-    meaning = cell_meanings(task)
+    meaning = _meanings(task)
     shape = (len(manifest), len(columns))
     values, known = np.zeros(shape, dtype=np.int8), np.zeros(shape, dtype=np.bool_)
     blank = np.zeros(shape, dtype=np.bool_)
@@ -184,7 +154,7 @@ def _read_two_valued(
     return Labels(values, known, blank)
 
 
-def cell_meanings(task: Task) -> dict[str | None, int | None]:
+def _meanings(task: Task) -> dict[str | None, int | None]:
     """Return what a cell of a 0/1 column stands for: 1, 0, or None for "not known"."""
     policy = task.policy
     meaning: dict[str | None, int | None] = {None: 0 if policy.blank == "zeros" else None}
@@ -198,14 +168,3 @@ def _expected(task: Task) -> str:
     if task.policy.positive is not None:
         return f"{task.policy.positive!r}, {task.negative!r} or nothing"
     return "0, 1, -1 (uncertain) or nothing"
-
-
-def suggest_class_columns(table: pd.DataFrame) -> tuple[str, ...]:
-    """Return the columns that hold 0/1 labels: nothing but 0, 1, -1 and blanks, and some 0 or 1."""
-    found = []
-    for name in table.columns:
-        cells = table[name].dropna().unique()
-        values = {spelled(cell) for cell in cells} if len(cells) <= 12 else set()
-        if values & {POSITIVE, NEGATIVE} and values <= TWO_VALUED:
-            found.append(str(name))
-    return tuple(found)

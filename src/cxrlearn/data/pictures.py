@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from PIL import ImageChops
-from PIL.Image import DecompressionBombError
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.Image import DecompressionBombError
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile

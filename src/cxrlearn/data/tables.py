@@ -93,7 +93,7 @@ def _decoded(file: Path, data: bytes) -> str:
     except UnicodeDecodeError as error:
         row = data.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"{file}, line {row}: not UTF-8 (byte {data[error.start]:#04x}). Save it as 'CSV UTF-8', "
+            f"{file}, line {row}: not UTF-8 (byte {data[error.start]:#x}). Save it as 'CSV UTF-8', "
             f"or convert it; from Latin-1: iconv -f latin1 -t utf-8 {file} > utf8-{file.name}"
         ) from error
 

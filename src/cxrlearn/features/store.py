@@ -1,13 +1,15 @@
-"""The HDF5 feature file: the only module that imports h5py. Specified in docs/reference/feature-file.md.
+"""The HDF5 feature file, specified in docs/reference/feature-file.md; nothing else imports h5py.
 
-The final file is never appended to. Rows are written in closed parts under `<file>.parts/`, each under a
-temporary name and then moved; `merge` writes parts and the old file into a new one, sorted by
-(image_id, content_hash), and moves that over the old.
+The final file is never appended to. Rows are written in closed parts under `<file>.parts/`, each
+under a temporary name and then moved; `merge` writes parts and the old file into a new one, sorted
+by (image_id, content_hash), and moves that over the old.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import shutil
 import time
 import uuid
@@ -41,6 +43,23 @@ WRITE_STEPS = (
 _TEXT = h5py.string_dtype("utf-8")
 _HASH = h5py.string_dtype("ascii", 64)
 _COLUMNS = ("image_id", "content_hash", "size", "mtime_ns")
+_SEEN = ("row", "place", "mtime_ns")
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """Which files were found to hold the content of which row; arrays of length M.
+
+    One content can be in several places: two datasets share images under equal names, each with
+    its own time.
+    """
+
+    row: NDArray[np.int64]
+    """Row whose content it is."""
+    place: NDArray[np.uint64]
+    """`place_of` the file."""
+    mtime_ns: NDArray[np.int64]
+    """The file's modification time when it was read."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +73,9 @@ class Index:
     size: NDArray[np.int64]
     """Bytes of the image file."""
     mtime_ns: NDArray[np.int64]
-    """Its modification time."""
+    """Its modification time; the latest, where it was seen in several places."""
+    seen: Sightings
+    """Where the rows' images were found."""
 
     def __len__(self) -> int:
         """Return N."""
@@ -89,6 +110,8 @@ class Row:
     """Bytes of the image file."""
     mtime_ns: int
     """Its modification time."""
+    place: int
+    """`place_of` the file."""
     features: NDArray[np.float32]
     """(D,) float32."""
 
@@ -164,15 +187,35 @@ def read_index(path: Path) -> Index:
 
 
 def _read_index(file: h5py.File) -> Index:
+    seen = file.get("seen")  # files of other writers may do without
     return Index(
-        file["image_id"].asstr()[:], file["content_hash"][:], file["size"][:], file["mtime_ns"][:]
+        file["image_id"].asstr()[:],
+        file["content_hash"][:],
+        file["size"][:],
+        file["mtime_ns"][:],
+        _no_sightings() if seen is None else Sightings(*(seen[name][:] for name in _SEEN)),
     )
 
 
 def empty_index() -> Index:
     """Return the index of a file that is not there."""
     none = np.empty(0, dtype=np.int64)
-    return Index(np.empty(0, dtype=object), np.empty(0, dtype="S64"), none, none)
+    return Index(np.empty(0, dtype=object), np.empty(0, dtype="S64"), none, none, _no_sightings())
+
+
+def _no_sightings() -> Sightings:
+    none = np.empty(0, dtype=np.int64)
+    return Sightings(none, np.empty(0, dtype=np.uint64), none)
+
+
+def place_of(path: Path) -> int:
+    """Return a 64-bit number for where a file lies, which tells it from all other files.
+
+    A hash of the absolute path: the paths of the user's machine do not go into the file.
+    """
+    absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would touch the disk for each image
+    digest = hashlib.blake2b(os.fsencode(absolute), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
 
 
 def read_rows(path: Path, rows: NDArray[np.intp]) -> NDArray[np.float32]:

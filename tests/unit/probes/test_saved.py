@@ -1,0 +1,141 @@
+"""A probe on disk: the same bits back, and words for every way it can be broken."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from cxrlearn.errors import DiskError, TrainingError
+from cxrlearn.probes.model import LabelFit, LogisticFit
+from cxrlearn.probes.saved import ProbeMeta, load_probe, save_probe
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+META = ProbeMeta(feature_tag="cxr-tiny", feature_fingerprint="ab" * 32)
+
+
+def _fit(seed: int = 0) -> LogisticFit:
+    rng = np.random.default_rng(seed)
+    weights = rng.normal(size=(3, 5))
+    weights[2] = np.nan
+    return LogisticFit(
+        "multilabel",
+        weights,
+        np.array([0.1, -2, np.nan]),
+        (
+            LabelFit("No Finding", 0.0327, 17, True, 9, 30, None, ()),
+            LabelFit('Nodule/Mass, "x"|ø', 1.5, 500, False, 2, 37, None, ("overflow",)),
+            LabelFit("Hernia", None, None, None, 0, 39, "not fitted: no positives", ()),
+        ),
+    )
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "runs" / "a probe"
+    save_probe(folder, _fit(), META)
+    return folder
+
+
+def test_probe_comes_back_to_the_last_bit(folder: Path) -> None:
+    found = load_probe(folder)
+    expected = _fit()
+    assert found.meta == META
+    assert (found.fit.kind, found.fit.labels) == (expected.kind, expected.labels)
+    np.testing.assert_array_equal(found.fit.weights, expected.weights)
+    np.testing.assert_array_equal(found.fit.intercept, expected.intercept)
+    features = np.random.default_rng(1).normal(size=(4, 5))
+    np.testing.assert_array_equal(found.fit.decision(features), expected.decision(features))
+
+
+def test_same_probe_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
+    save_probe(tmp_path / "again", _fit(), META)
+    for name in ("probe.safetensors", "probe.json"):
+        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
+
+
+def test_saving_again_replaces_the_probe(folder: Path) -> None:
+    save_probe(folder, _fit(1), META)
+    np.testing.assert_array_equal(load_probe(folder).fit.weights, _fit(1).weights)
+    assert {path.name for path in folder.iterdir()} == {"probe.safetensors", "probe.json"}
+
+
+def _edit(folder: Path, **changes: object) -> None:
+    path = folder / "probe.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_weights_of_another_probe_are_refused(folder: Path, tmp_path: Path) -> None:
+    save_probe(tmp_path / "other", _fit(1), META)
+    (tmp_path / "other" / "probe.safetensors").replace(folder / "probe.safetensors")
+    with pytest.raises(TrainingError, match="damaged or of another probe"):
+        load_probe(folder)
+
+
+@pytest.mark.parametrize("name", ["probe.safetensors", "probe.json"])
+def test_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    with pytest.raises(TrainingError, match=f"cannot read .*{name}: No such file"):
+        load_probe(folder)
+
+
+@pytest.mark.parametrize("name", ["probe.safetensors", "probe.json"])
+def test_truncated_file_is_refused(folder: Path, name: str) -> None:
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(TrainingError, match=f"{name} is damaged"):
+        load_probe(folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"version": 2}, "format version 2; this cxrlearn reads 1. Update cxrlearn"),
+        ({"format": "other"}, "does not describe a probe of cxrlearn"),
+        ({"feature_dim": 9}, r"shape \(3, 5\) do not fit \(3, 9\)"),
+        ({"labels": [{"name": "x"}]}, "no probe this version can read"),
+    ],
+)
+def test_foreign_or_newer_description_is_refused_in_words(
+    folder: Path, changes: dict[str, object], message: str
+) -> None:
+    _edit(folder, **changes)
+    with pytest.raises(TrainingError, match=message):
+        load_probe(folder)
+
+
+def test_description_without_a_hash_or_of_another_shape_is_refused(folder: Path) -> None:
+    account = json.loads((folder / "probe.json").read_text())
+    del account["tensors_sha256"]
+    (folder / "probe.json").write_text(json.dumps(account))
+    with pytest.raises(TrainingError, match="no hash"):
+        load_probe(folder)
+    (folder / "probe.json").write_text("[1]")
+    with pytest.raises(TrainingError, match="does not describe"):
+        load_probe(folder)
+
+
+def test_weights_that_are_not_safetensors_are_refused(folder: Path) -> None:
+    import hashlib
+
+    (folder / "probe.safetensors").write_bytes(b"no tensors")
+    _edit(folder, tensors_sha256=hashlib.sha256(b"no tensors").hexdigest())
+    with pytest.raises(TrainingError, match="no probe this version can read"):
+        load_probe(folder)
+
+
+def test_folder_that_cannot_be_made_is_a_disk_error(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    try:
+        (tmp_path / "x").mkdir()
+    except PermissionError:
+        with pytest.raises(DiskError, match="No probe was saved"):
+            save_probe(tmp_path / "runs", _fit(), META)
+    else:
+        pytest.skip("this user may write everywhere")
+    finally:
+        tmp_path.chmod(0o700)
