@@ -87,5 +87,5 @@ def given(parameters: Mapping[str, object]) -> dict[str, object]:
     return {
         key: tuple(value) if isinstance(value, list) else value
         for key, value in parameters.items()
-        if value is not None and value != []
+        if value is not None and value not in ([], ())
     }

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, TypeVar
 import typer
 
 from cxrlearn.cli.options import given
-from cxrlearn.workflows.settings import HIDDEN, resolve_settings, settings_toml
+from cxrlearn.errors import UsageError
+from cxrlearn.workflows.settings import (
+    HIDDEN,
+    Setting,
+    convert,
+    read_sections,
+    resolve_settings,
+    settings_toml,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,8 +47,30 @@ def build_config(
     settings = resolve_settings(
         config, section, typed, file=None if file is None else Path(file), environment=environment
     )
+    if "model" in settings and settings["model"].value is None:
+        settings |= _other_model(settings, file)
     if show:
         shown = {key: setting for key, setting in settings.items() if key not in HIDDEN}
         terminal.show_text(settings_toml(section, shown, with_origin=True))
         raise typer.Exit
     return config(**{key: setting.value for key, setting in settings.items()})
+
+
+def _other_model(settings: Mapping[str, Setting], file: str | Path | None) -> dict[str, Setting]:
+    """Take the backbone from `[embed]`, or from the only feature file there is.
+
+    Raises:
+        UsageError: neither names exactly one.
+    """
+    section = read_sections(None if file is None else Path(file)).get("embed", {})
+    if "model" in section:
+        names = convert(section["model"], tuple[str, ...])
+        if not isinstance(names, tuple) or len(names) != 1:
+            listed = ", ".join(str(name) for name in names) if isinstance(names, tuple) else ""
+            raise UsageError(f"--model is missing: [embed] names several ({listed}). Say which one to probe.")
+        return {"model": Setting(names[0], "cxrlearn.toml [embed]")}
+    from cxrlearn.workflows.probe_features import only_feature_file
+
+    folder = settings["features_dir"].value
+    found = only_feature_file(Path(str(folder)))
+    return {key: Setting(value, f"the only file in {folder}") for key, value in found.items()}

@@ -1,13 +1,15 @@
 """Image files to small grey pictures, in worker processes, in order.
 
-Each file is read once: hashed, decoded, and brought to the size of every preprocessing rule that wants it.
-An image that cannot be read comes out as a reason, in its place.
+Each file is read once: hashed, decoded, and brought to the size of every preprocessing rule that
+wants it. An image that cannot be read comes out as a reason, in its place.
 """
 
 from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import warnings
 from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -85,14 +87,13 @@ class DecodeDataset(Dataset[DecodedImage]):
         """Read, hash, decode and resize one image; what is wrong with it is data, not an error."""
         task = self.tasks[position]
         try:
+            # The time is taken first: if the file is replaced meanwhile, the next run notices.
+            mtime_ns = modification_time(task.path)
             data = read_file(task.path)
-            status = task.path.stat()
-        except OSError as error:
-            return DecodedImage(position, failure=f"cannot be read: {error.strerror}")
         except UnreadableImageError as error:
             return DecodedImage(position, failure=str(error))
         digest = hashlib.sha256(data).hexdigest().encode()
-        done = DecodedImage(position, digest, len(data), status.st_mtime_ns)
+        done = DecodedImage(position, digest, len(data), mtime_ns)
         return done if digest in self.known else self._decode(data, task, done)
 
     def _decode(self, data: bytes, task: ImageTask, done: DecodedImage) -> DecodedImage:
@@ -101,6 +102,8 @@ class DecodeDataset(Dataset[DecodedImage]):
             pictures = {number: self.rules[number](radiograph.pixels) for number in task.rules}
         except UnreadableImageError as error:
             return DecodedImage(done.position, failure=str(error))
+        except MemoryError:
+            return DecodedImage(done.position, failure="too large for the memory of this machine")
         return DecodedImage(
             done.position,
             done.content_hash,
@@ -111,21 +114,32 @@ class DecodeDataset(Dataset[DecodedImage]):
         )
 
 
+def modification_time(path: Path) -> int:
+    """Return a file's modification time in nanoseconds; 0 if `read_file` will refuse the file."""
+    try:
+        return path.stat().st_mtime_ns
+    except (OSError, ValueError):
+        return 0
+
+
 def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Iterator[DecodedImage]:
     """Yield every image of the dataset, in order, decoded by `workers` processes (0: by this one).
 
     Raises:
         HardwareError: a worker process died; the message says what to try.
     """
-    loader = DataLoader(
-        dataset,
-        batch_size=CHUNK,
-        num_workers=min(workers, max(1, len(dataset) // CHUNK)) if workers else 0,
-        collate_fn=list,
-        prefetch_factor=4 if workers else None,
-        worker_init_fn=_start_worker,
-    )
-    chunks = iter(loader)
+    with warnings.catch_warnings():
+        # The number of workers is the user's choice; torch would warn about more than cores.
+        warnings.filterwarnings("ignore", "This DataLoader will create")
+        loader = DataLoader(
+            dataset,
+            batch_size=CHUNK,
+            num_workers=min(workers, -(-len(dataset) // CHUNK)),
+            collate_fn=list,
+            prefetch_factor=4 if workers and len(dataset) else None,
+            worker_init_fn=_start_worker,
+        )
+        chunks = iter(loader)
     while True:
         try:
             chunk = deque(next(chunks))
@@ -135,13 +149,15 @@ def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Iterator[Decoded
             if "DataLoader worker" not in str(error):
                 raise
             raise HardwareError(
-                f"a process that decodes images died ({str(error).splitlines()[0]}). Finished features are "
-                "kept; run the same command again, with fewer --workers if memory is short."
+                f"a process that decodes images died ({str(error).splitlines()[0]}). Finished "
+                "features are kept; run the same command again, with fewer --workers if memory is "
+                "short."
             ) from error
         while chunk:
             yield chunk.popleft()
 
 
 def _start_worker(_number: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, who ends the workers
     torch.set_num_threads(1)
     os.nice(1)  # the process that feeds the network comes first

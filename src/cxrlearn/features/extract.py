@@ -68,6 +68,8 @@ class Extractor:
     """Told about a fallback."""
     store: str = "float32"
     """What the features must fit into."""
+    may_fall_back: bool = True
+    """Whether the precision can still change: not when the file holds rows of it already."""
     cosine_distance: float | None = None
     """Largest distance of half precision from float32 over the first batch."""
     _pictures: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -107,17 +109,18 @@ class Extractor:
 
     def _forward(self, images: torch.Tensor) -> NDArray[np.float32]:
         if self.precision == "fp32":
-            return self.backbone(images).float().cpu().numpy()
+            return _as_array(self.backbone(images))
         with torch.autocast(self.device.type, dtype=_HALF[self.precision]):
             half = self.backbone(images)
-        features: NDArray[np.float32] = half.float().cpu().numpy()
+        features = _as_array(half)
         if self.cosine_distance is None:
-            exact = self.backbone(images).float().cpu().numpy()
+            exact = _as_array(self.backbone(images))
             self.cosine_distance = largest_cosine_distance(features, exact)
-            if not self.cosine_distance <= LARGEST_COSINE_DISTANCE:
+            if self.may_fall_back and not self.cosine_distance <= LARGEST_COSINE_DISTANCE:
                 self.notify(
-                    f"{self.backbone.record.name}: {self.precision} features are {self.cosine_distance:.1e} away "
-                    f"from float32 (cosine distance; allowed: {LARGEST_COSINE_DISTANCE:g}): float32 is used."
+                    f"{self.backbone.record.name}: {self.precision} features are "
+                    f"{self.cosine_distance:.1e} away from float32 (cosine distance; allowed: "
+                    f"{LARGEST_COSINE_DISTANCE:g}): float32 is used."
                 )
                 self.precision = "fp32"
                 return exact
@@ -138,8 +141,13 @@ class Extractor:
         return features
 
 
+def _as_array(features: torch.Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = features.float().cpu().numpy()
+    return array
+
+
 def largest_cosine_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Return the largest 1 - cos over the rows of two (N, D) arrays, in float64; inf if not finite."""
+    """Return the largest 1 - cos over the rows of two (N, D) arrays; inf if it is not finite."""
     x, y = a.astype(np.float64), b.astype(np.float64)
     norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
     cosines = np.divide((x * y).sum(axis=1), norms, out=np.ones_like(norms), where=norms > 0)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
+ORPHAN_SECONDS = 15.0
+"""How long the decoding processes of a killed run may take to notice that it is gone."""
+
 
 @contextmanager
 def writer_lock(file: Path) -> Iterator[None]:
@@ -31,23 +34,52 @@ def writer_lock(file: Path) -> Iterator[None]:
         lock = FileLock(file.with_name(f".{file.name}.lock"))
         owner = file.with_name(f".{file.name}.owner")
         try:
-            lock.acquire(blocking=False)
+            lock.acquire(timeout=0)
         except Timeout:
-            raise FeatureFileError(
-                f"{file} is being written by {_owner(owner)}. Wait for it, or use another --output-dir."
-            ) from None
+            _wait_for_orphans(lock, file, owner)
     try:
         with disk_errors(file.parent, "Choose another --output-dir."):
-            owner.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+            who = {"pid": os.getpid(), "host": socket.gethostname()}
+            owner.write_text(json.dumps(who), encoding="utf-8")
         yield
     finally:
         owner.unlink(missing_ok=True)
         lock.release()
 
 
-def _owner(path: Path) -> str:
+def _wait_for_orphans(lock: FileLock, file: Path, owner: Path) -> None:
+    """Wait a little if the owner was killed: its decoding processes hold the lock until they notice.
+
+    Raises:
+        FeatureFileError: the owner is alive, or its processes do not leave.
+    """
+    who = _read_owner(owner)
     try:
-        who = json.loads(path.read_text())
-        return f"process {who['pid']} on {who['host']}"
-    except (OSError, ValueError, KeyError):  # it is just starting or stopping
-        return "another process"
+        lock.acquire(timeout=ORPHAN_SECONDS if _is_dead(who) else 0)
+    except Timeout:
+        name = f"process {who['pid']} on {who['host']}" if who else "another process"
+        raise FeatureFileError(
+            f"{file} is being written by {name}. Wait for it, or use another --output-dir."
+        ) from None
+
+
+def _read_owner(path: Path) -> dict[str, object] | None:
+    """Return who holds the lock, or None while it is just starting or stopping."""
+    try:
+        who = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return who if isinstance(who, dict) and {"pid", "host"} <= set(who) else None
+
+
+def _is_dead(who: dict[str, object] | None) -> bool:
+    """Tell whether a process of this host is gone; those of other hosts count as alive."""
+    if who is None or who["host"] != socket.gethostname() or os.name != "posix":
+        return False
+    try:
+        os.kill(int(str(who["pid"])), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, ValueError):
+        return False
+    return False

@@ -1,4 +1,4 @@
-"""Which images still need features, decided from names, sizes, times and hashes: torch is not imported."""
+"""Which images still need features: decided from names, sizes, times and hashes, without torch."""
 
 from __future__ import annotations
 
@@ -8,18 +8,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cxrlearn.data.images import read_file, read_radiograph
+from cxrlearn.errors import UnreadableImageError
+from cxrlearn.features.rows import place_of
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from cxrlearn.features.store import Index
+    from cxrlearn.data.images import Intensity
+    from cxrlearn.features.rows import Index
 
 HASH_BLOCK = 1024 * 1024
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Image:
     """One image file under the name that its features get."""
 
@@ -35,25 +40,35 @@ def unique_images(images: Iterable[Image]) -> list[Image]:
 
 
 class Catalogue:
-    """Finds the rows of an index by (id, size, time) and by (id, content hash)."""
+    """Finds the rows of an index by (id, place, size, time) and by (id, content hash).
+
+    The place keeps two datasets apart that share relative paths, even where sizes and times agree
+    as well; a file that was moved is hashed once.
+    """
 
     def __init__(self, index: Index) -> None:
         """Build the look-ups; two small dicts, features stay on disk."""
-        columns = (index.image_id, index.content_hash, index.size.tolist(), index.mtime_ns.tolist())
+        seen = index.seen
+        names, sizes = index.image_id, index.size.tolist()
         self._index = index
-        self._by_time: dict[tuple[str, int, int], int] = {}
-        self._by_content: dict[tuple[str, bytes], int] = {}
-        for row, (name, digest, size, mtime_ns) in enumerate(zip(*columns, strict=True)):
-            self._by_time[name, size, mtime_ns] = row
-            self._by_content[name, bytes(digest)] = row
+        self._by_time: dict[tuple[str, int, int, int], int] = {
+            (names[row], place, sizes[row], mtime_ns): row
+            for row, place, mtime_ns in zip(
+                seen.row.tolist(), seen.place.tolist(), seen.mtime_ns.tolist(), strict=True
+            )
+        }
+        self._by_content: dict[tuple[str, bytes], int] = {
+            key: row for row, key in enumerate(zip(names, index.content_hash.tolist(), strict=True))
+        }
 
     def unchanged(self, image: Image) -> int | None:
         """Return the row of an image whose file has the size and time it had then, or None."""
         try:
             status = image.path.stat()
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a NUL character in the path
             return None
-        return self._by_time.get((image.image_id, status.st_size, status.st_mtime_ns))
+        place = place_of(image.path)
+        return self._by_time.get((image.image_id, place, status.st_size, status.st_mtime_ns))
 
     def find(self, image: Image, *, verify_content: bool = False) -> int | None:
         """Return the row that holds this image's features, hashing its file if need be, or None."""
@@ -88,6 +103,34 @@ def file_digest(path: Path) -> bytes:
         while block := file.read(HASH_BLOCK):
             digest.update(block)
     return digest.hexdigest().encode()
+
+
+def without_unreadable(
+    images: Sequence[Image], failed_before: Container[str], intensity: Intensity
+) -> tuple[list[Image], dict[str, str]]:
+    """Try images that are likely to fail here, so that only they do not start the backbone.
+
+    Args:
+        images: images without features.
+        failed_before: ids of images that could not be read by an earlier run.
+        intensity: as for `decode_radiograph`.
+
+    Returns:
+        The images worth a full attempt, and id to reason for those that still cannot be read.
+    """
+    kept: list[Image] = []
+    failed: dict[str, str] = {}
+    for image in images:
+        try:
+            if image.image_id in failed_before:
+                read_radiograph(image.path, intensity=intensity)
+            elif not image.path.exists():
+                read_file(image.path)
+        except UnreadableImageError as error:
+            failed[image.image_id] = str(error)
+        else:
+            kept.append(image)
+    return kept, failed
 
 
 def images_to_embed(

@@ -142,13 +142,11 @@ class Search:
     def _score_fit(self, odds: FloatArray, columns: list[int]) -> FloatArray:
         """Return the mean log-loss of each column; multi-class: the mean cross-entropy in each."""
         positive = self._validation.values[:, columns] == 1
-        counted = self._validation.known[:, columns]
-        if self._kind == "multiclass":  # a class that train lacks has no log-odds to be judged by
-            counted = counted & positive & ~np.isnan(odds)
-        losses = np.logaddexp(
-            0, np.where(positive, -odds, odds), where=counted, out=np.zeros_like(odds)
-        )
-        losses[~counted] = 0
+        counted = self._validation.known[:, columns] & ~np.isnan(odds)
+        if self._kind == "multiclass":  # only the true class's log-odds make the cross-entropy
+            counted &= positive
+        losses = np.zeros_like(odds)
+        np.logaddexp(0, np.where(positive, -odds, odds), where=counted, out=losses)
         total, count = losses.sum(axis=0), counted.sum(axis=0)
         if self._kind == "multiclass":
             total, count = np.full(len(columns), total.sum()), np.full(len(columns), count.sum())

@@ -28,9 +28,9 @@ ACCOUNT = "probe.json"
 class ProbeMeta:
     """Which features the probe is for."""
 
-    feature_tag: str
+    tag: str
     """Tag of the feature file it was fitted on."""
-    feature_fingerprint: str
+    fingerprint: str
     """sha256 of that file's fingerprint: only features of the same fingerprint may be scored."""
 
 
@@ -130,7 +130,5 @@ def _assemble(account: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]])
     shape = (len(labels), account["feature_dim"])
     if weights.shape != shape or intercept.shape != shape[:1]:
         raise ValueError(f"weights of shape {weights.shape} do not fit {shape}")
-    meta = ProbeMeta(
-        feature_tag=account["feature_tag"], feature_fingerprint=account["feature_fingerprint"]
-    )
+    meta = ProbeMeta(tag=account["tag"], fingerprint=account["fingerprint"])
     return SavedProbe(LogisticFit(account["kind"], weights, intercept, labels), meta)

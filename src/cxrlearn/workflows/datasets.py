@@ -50,8 +50,8 @@ def load_sets(config: ProbeConfig, reporter: Reporter) -> ImageSets:
     for name, manifest in sets.named().items():
         if len(manifest) == 0:
             raise DataError(f"{manifest.file}: the split {name!r} has no images.")
-        if manifest.duplicates:
-            reporter.notice(f"{manifest.file}: {manifest.duplicates} rows are exact repeats and were dropped.")
+        for notice in manifest.notices:
+            reporter.notice(notice)
     _warn_of_overlap(sets, config, reporter)
     return sets
 

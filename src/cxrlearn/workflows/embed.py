@@ -12,17 +12,17 @@ from cxrlearn.data.manifest import read_manifest, scan_folder
 from cxrlearn.errors import FeatureFileError
 from cxrlearn.features.fingerprint import AUTO, differences
 from cxrlearn.features.lock import writer_lock
-from cxrlearn.features.plan import Catalogue, Image, images_to_embed, unique_images
-from cxrlearn.features.store import (
-    empty_index,
-    merge,
-    parts_folder,
-    read_failed,
-    read_index,
-    read_info,
-    remove_parts,
-    usable_parts,
+from cxrlearn.features.merging import merge
+from cxrlearn.features.parts import parts_folder, remove_leftovers, remove_parts, usable_parts
+from cxrlearn.features.plan import (
+    Catalogue,
+    Image,
+    images_to_embed,
+    unique_images,
+    without_unreadable,
 )
+from cxrlearn.features.rows import empty_index
+from cxrlearn.features.store import read_failed, read_index, read_info
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
 from cxrlearn.workflows.targets import expand_models, resolve_target
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from cxrlearn.data.manifest import Manifest
-    from cxrlearn.features.store import Index
+    from cxrlearn.features.fingerprint import Fingerprint
+    from cxrlearn.features.rows import Index
+    from cxrlearn.features.store import FileInfo
     from cxrlearn.runtime.events import Reporter
     from cxrlearn.workflows.embed_config import EmbedConfig
     from cxrlearn.workflows.targets import Target
@@ -117,6 +119,8 @@ class Work:
     """Images without features, sorted by id."""
     old_failed: dict[str, str]
     """Failures of earlier runs."""
+    unchanged: int = 0
+    """Images whose features were there."""
     done: Outcome = field(default_factory=Outcome)
 
 
@@ -166,7 +170,9 @@ def manifests_of(config: EmbedConfig) -> list[Manifest]:
 
 def images_of(manifest: Manifest) -> list[Image]:
     """Return the images of a manifest, in its order."""
-    return [Image(name, path) for name, path in zip(manifest.image_ids, manifest.paths, strict=True)]
+    return [
+        Image(name, path) for name, path in zip(manifest.image_ids, manifest.paths, strict=True)
+    ]
 
 
 def _load_images(config: EmbedConfig, reporter: Reporter) -> list[Image]:
@@ -183,13 +189,15 @@ def _prepare(
     target: Target, images: Sequence[Image], config: EmbedConfig, reporter: Reporter
 ) -> Work:
     """Check what is there, save what an interrupted run left, and list what is missing."""
+    remove_leftovers(target.file)
     target = _adopt(target, reporter)
     file = target.file
     target = _recover(target, reporter)
     index = read_index(file) if file.is_file() else empty_index()
-    todo = images_to_embed(images, Catalogue(index), verify_content=config.verify_content)
     old_failed = read_failed(file) if file.is_file() else {}
-    return Work(target, index, todo, old_failed)
+    new = images_to_embed(images, Catalogue(index), verify_content=config.verify_content)
+    todo, failed = without_unreadable(new, old_failed, config.intensity)
+    return Work(target, index, todo, old_failed, len(images) - len(new), Outcome(failed=failed))
 
 
 def _adopt(target: Target, reporter: Reporter) -> Target:
@@ -197,18 +205,37 @@ def _adopt(target: Target, reporter: Reporter) -> Target:
     if not target.file.is_file():
         return target
     info = read_info(target.file)
-    wanted, found = target.fingerprint, info.fingerprint
-    if wanted.precision != AUTO and wanted.precision == info.provenance.get("precision_requested"):
-        wanted = replace(wanted, precision=found.precision)  # half precision that fell back
-    different = differences(wanted, found)
+    found = info.fingerprint
+    different = differences(_with_fallback(target, info), found)
     if different:
         raise FeatureFileError(
-            f"{target.file} was made with other settings ({'; '.join(different)}). Use another "
-            f"--output-dir, move the file away, or go back to the settings it was made with."
+            f"{target.file} was made with other settings ({'; '.join(different)}). Go back to "
+            "them, use another --output-dir, or delete the file to compute it anew."
+            f"{_other_tag(target, found)}"
         )
-    if wanted.precision == AUTO and found.precision != "fp32":
+    if info.rows == 0:  # only failures: nothing was computed in any precision
+        return target
+    if target.fingerprint.precision == AUTO and found.precision != "fp32":
         reporter.notice(f"{target.file.name} keeps its precision, {found.precision}.")
     return replace(target, fingerprint=found)
+
+
+def _with_fallback(target: Target, info: FileInfo) -> Fingerprint:
+    """Return what is wanted, in float32 where the half precision asked for was found too coarse."""
+    wanted = target.fingerprint
+    if wanted.precision != AUTO and wanted.precision == info.provenance.get("precision_requested"):
+        return replace(wanted, precision=info.fingerprint.precision)
+    return wanted
+
+
+def _other_tag(target: Target, found: Fingerprint) -> str:
+    """Say how both can be kept: the weights of a file given by name stand in the tag."""
+    if target.weights is None or target.fingerprint.weights == found.weights:
+        return ""
+    return (
+        f" To keep both: --weights {target.resolved.name}={target.weights} names the file, and "
+        "its hash then stands in the name of the feature file."
+    )
 
 
 def _recover(target: Target, reporter: Reporter) -> Target:
@@ -216,13 +243,17 @@ def _recover(target: Target, reporter: Reporter) -> Target:
     file = target.file
     parts, broken = usable_parts(file)
     if broken:
-        reporter.notice(f"{len(broken)} damaged parts of {file.name} were dropped; their images are computed again.")
+        reporter.notice(
+            f"{len(broken)} damaged parts of {file.name} were dropped; their images are computed again."
+        )
     if not parts:
         return target
     fingerprint = parts[-1][1].fingerprint
     digests = {info.fingerprint.digest for _, info in parts}
-    if len(digests) > 1 or differences(target.fingerprint, fingerprint):
-        reporter.notice(f"parts that an interrupted run left for {file.name} were made with other settings and are dropped.")
+    if len(digests) > 1 or differences(_with_fallback(target, parts[-1][1]), fingerprint):
+        reporter.notice(
+            f"parts that an interrupted run left for {file.name} were made with other settings and are dropped."
+        )
         remove_parts(file)
         return target
     failed = read_failed(file) if file.is_file() else {}
@@ -236,7 +267,9 @@ def _announce(works: Sequence[Work], reporter: Reporter) -> None:
         fingerprint = work.target.fingerprint
         width = 2 if fingerprint.store == "float16" else 4
         # Parts and the merged file exist side by side for a moment, and the old file until then.
-        needed = len(work.todo) * fingerprint.dim * width * 2 + len(work.index) * fingerprint.dim * width
+        needed = (
+            len(work.todo) * fingerprint.dim * width * 2 + len(work.index) * fingerprint.dim * width
+        )
         folder = work.target.file.parent
         if needed <= BIG_DISK_BYTES:
             continue
@@ -269,7 +302,9 @@ def _finish(work: Work, images: Sequence[Image]) -> FileResult:
         fingerprint = replace(fingerprint, precision=done.precision)
     rows = len(work.index)
     if parts_folder(target.file).exists() or failed != work.old_failed:
-        if fingerprint.precision == AUTO:  # every image failed: nothing was computed in any precision
+        if (
+            fingerprint.precision == AUTO
+        ):  # every image failed: nothing was computed in any precision
             fingerprint = replace(fingerprint, precision="fp32")
         rows = merge(target.file, fingerprint, made_by(work), failed=failed)
     return FileResult(
@@ -277,7 +312,7 @@ def _finish(work: Work, images: Sequence[Image]) -> FileResult:
         file=target.file,
         dim=fingerprint.dim,
         rows=rows,
-        unchanged=len(images) - len(work.todo),
+        unchanged=work.unchanged,
         computed=done.computed,
         copied=done.copied,
         failed=done.failed,

@@ -16,7 +16,9 @@ from cxrlearn.data.loaders import DecodeDataset, ImageTask, decode_in_order
 from cxrlearn.errors import DiskError
 from cxrlearn.features.extract import Extractor, decide_precision
 from cxrlearn.features.fingerprint import AUTO
-from cxrlearn.features.store import PartWriter, Row, parts_folder, read_rows
+from cxrlearn.features.parts import PartWriter, Row, parts_folder
+from cxrlearn.features.rows import place_of
+from cxrlearn.features.store import read_rows
 from cxrlearn.workflows.embed import made_by
 
 if TYPE_CHECKING:
@@ -45,7 +47,14 @@ class _Pending:
 
     def row(self, features: NDArray[np.float32]) -> Row:
         done = self.decoded
-        return Row(self.image.image_id, done.content_hash, done.size, done.mtime_ns, features)
+        return Row(
+            image_id=self.image.image_id,
+            content_hash=done.content_hash,
+            size=done.size,
+            mtime_ns=done.mtime_ns,
+            place=place_of(self.image.path),
+            features=features,
+        )
 
 
 @dataclass
@@ -92,7 +101,10 @@ class _Lane:
         if self._run_copies:
             writer = self._open()
             writer.close_part()
-            self._add(self._run_copies, writer.read_back([p.decoded.content_hash for p in self._run_copies]))
+            self._add(
+                self._run_copies,
+                writer.read_back([p.decoded.content_hash for p in self._run_copies]),
+            )
             self.work.done.copied += len(self._run_copies)
         self.save()
 
@@ -208,6 +220,7 @@ def _lane(
         precision=decide_precision(target.fingerprint.precision, device),
         notify=reporter.notice,
         store=config.store,
+        may_fall_back=len(work.index) == 0,
     )
     stored = {bytes(digest): row for row, digest in enumerate(work.index.content_hash)}
     return _Lane(work, extractor, config, list(rules).index(_rule_key(work)), stored)

@@ -90,7 +90,9 @@ class EmbedConfig:
                 "--model is missing: which backbone? `cxrlearn models list` names them; cxr-tiny needs no file."
             )
         if not any([self.csv, self.train_csv, self.val_csv, self.test_csv, self.images]):
-            problems.append("no images: give --csv FILE or --images DIR, or write them into cxrlearn.toml (`cxrlearn init`).")
+            problems.append(
+                "no images: give --csv FILE or --images DIR, or write them into cxrlearn.toml (`cxrlearn init`)."
+            )
         if self.images is not None and any([self.csv, self.train_csv, self.val_csv, self.test_csv]):
             problems.append("--images stands alone: leave it out, or the CSV files.")
         if self.gpus and self.device != "auto":
@@ -103,6 +105,8 @@ class EmbedConfig:
         for key, least in (("batch_size", 1), ("workers", 0), ("limit", 1), ("random_weights", 0)):
             value = getattr(self, key)
             if value is not None and value < least:
-                problems.append(f"--{key.replace('_', '-')}: expected at least {least}, got {value}.")
+                problems.append(
+                    f"--{key.replace('_', '-')}: expected at least {least}, got {value}."
+                )
         if problems:
             raise UsageError("\n".join(problems))

@@ -55,7 +55,9 @@ def compute_on_ranks(works: Sequence[Work], config: EmbedConfig, reporter: Repor
     messages: Any = context.Queue()
     ranks = []
     for number, name in enumerate(names):
-        share = [replace(work, todo=work.todo[number :: len(names)], done=Outcome()) for work in works]
+        share = [
+            replace(work, todo=work.todo[number :: len(names)], done=Outcome()) for work in works
+        ]
         arguments = (number, len(names), name, share, config, messages)
         process = context.Process(target=_rank_main, args=arguments, name=f"embed-{number}")
         process.start()
@@ -129,7 +131,9 @@ class _Messenger:
 
     warning = notice
 
-    def progress(self, _title: str, _total: int, *, unit: str = "images") -> AbstractContextManager[Progress]:  # noqa: ARG002
+    def progress(
+        self, _title: str, _total: int, *, unit: str = "images"
+    ) -> AbstractContextManager[Progress]:  # noqa: ARG002
         return nullcontext(self)
 
     def advance(self, amount: int = 1) -> None:
@@ -137,7 +141,12 @@ class _Messenger:
 
 
 def _rank_main(
-    number: int, ranks: int, device: str, works: Sequence[Work], config: EmbedConfig, messages: Any  # noqa: ANN401
+    number: int,
+    ranks: int,
+    device: str,
+    works: Sequence[Work],
+    config: EmbedConfig,
+    messages: Any,  # noqa: ANN401
 ) -> None:
     import torch
 
@@ -149,7 +158,11 @@ def _rank_main(
     try:
         with terminate_as_exception():
             compute(
-                works, config, messenger, device=resolve_device(device), workers=config.workers // ranks
+                works,
+                config,
+                messenger,
+                device=resolve_device(device),
+                workers=config.workers // ranks,
             )
     except CxrlearnError as error:
         messages.put((number, "error", (type(error).__name__, str(error))))

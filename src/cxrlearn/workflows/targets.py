@@ -109,7 +109,9 @@ def resolve_target(
         precision=settings.precision,
         store=store,
     )
-    return Target(resolved, given, weights, fingerprint, settings.precision, tag, folder / f"{tag}.h5")
+    return Target(
+        resolved, given, weights, fingerprint, settings.precision, tag, folder / f"{tag}.h5"
+    )
 
 
 def given_weights(
@@ -140,7 +142,9 @@ def expand_models(names: tuple[str, ...], settings: BackboneSettings) -> tuple[s
         return tuple(dict.fromkeys(names))
     found = [spec.name for spec in list_specs() if _has_weights(spec.name, settings)]
     if not found:
-        raise UsageError("--model all: no weights were found. `cxrlearn models list` says what is looked for.")
+        raise UsageError(
+            "--model all: no weights were found. `cxrlearn models list` says what is looked for."
+        )
     return tuple(dict.fromkeys([name for name in names if name != "all"] + found))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +11,15 @@ import torch
 from PIL import Image
 from torch import nn
 
-from cxrlearn.backbones.backbone import Backbone
 from cxrlearn.backbones.check import check_weights
-from cxrlearn.backbones.load import LoadOptions, build_network, load_backbone, load_resolved
+from cxrlearn.backbones.load import (
+    LoadOptions,
+    build_network,
+    load_backbone,
+    load_resolved,
+    without_values,
+)
 from cxrlearn.backbones.preprocessing import to_input
-from cxrlearn.backbones.registry import resolve
 from cxrlearn.backbones.spec import (
     BackboneSpec,
     FeatureChoice,
@@ -31,6 +34,8 @@ from tests.support.plugins import SIDE, ToyNetwork, toy_spec
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from cxrlearn.backbones.backbone import Backbone
 
 LAYOUT = read_layout("moco-cxr_resnet18")
 MOCO: dict[str, Any] = {"name": "mococxr", "arch": "resnet18"}
@@ -196,34 +201,54 @@ def test_a_builder_can_be_named() -> None:
     with pytest.raises(WeightsError, match="cannot be called"):
         build_network(toy(toy_spec(builder="tests.support.plugins:SIDE")))
     with pytest.raises(WeightsError, match="returned a int"):
-        build_network(toy(toy_spec(builder=lambda resolved: 3)))
+        build_network(toy(toy_spec(builder=lambda _: 3)))
 
 
 def test_a_declared_width_that_is_not_true_is_refused() -> None:
     wrong = toy_spec(
-        builder=lambda resolved: ToyNetwork(5),
+        builder=lambda _: ToyNetwork(5),
         variants=(Variant(features=(FeatureChoice("mixed", 6, "wrong"),)),),
     )
     with pytest.raises(WeightsError, match=r"should have 6 values.*\[1, 5\]"):
         load_resolved(toy(wrong), LoadOptions())
 
 
-def test_values_that_a_builder_computes_and_never_saves_survive(tmp_path: Path) -> None:
-    class WithConstant(ToyNetwork):
-        def __init__(self) -> None:
-            super().__init__()
-            self.register_buffer("scale", torch.full((1,), 3.0), persistent=False)
+class _WithConstant(ToyNetwork):
+    """Computes a value that no file holds."""
 
-        def forward(self, images_NCHW: torch.Tensor) -> torch.Tensor:
-            scale: torch.Tensor = self.scale
-            return super().forward(images_NCHW) * scale
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("scale", torch.full((1,), 3.0), persistent=False)
 
+
+@pytest.mark.parametrize("own", [True, False], ids=["cxrlearn's builder", "a plug-in's"])
+def test_values_that_a_builder_computes_and_never_saves_survive(
+    tmp_path: Path,
+    own: bool,  # noqa: FBT001
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """cxrlearn's own networks are built without values first, which must not lose any."""
+    network = _WithConstant()
     path = tmp_path / "toy.pt"
-    torch.save(WithConstant().state_dict(), path)
-    spec = toy_spec(builder=lambda resolved: WithConstant(), weights=PackagedFile(lambda: path))
+    torch.save(network.state_dict(), path)
+    monkeypatch.setattr("cxrlearn.backbones.builders.vit", lambda _: _WithConstant())
+    spec = toy_spec(
+        builder="cxrlearn.backbones.builders:vit" if own else lambda _: _WithConstant(),
+        weights=PackagedFile(lambda: path),
+    )
     backbone = load_resolved(toy(spec), LoadOptions())
-    assert backbone.state_dict().keys() == {f"network.{key}" for key in ToyNetwork().state_dict()}
     assert float(dict(backbone.named_buffers())["network.scale"]) == 3
+    images = torch.rand(2, 3, SIDE, SIDE)
+    assert torch.equal(backbone(images), network.eval()(images))
+
+
+def test_a_network_that_looks_at_values_while_built_is_built_ordinarily() -> None:
+    def build() -> nn.Module:
+        return nn.Linear(2, int(torch.ones(3).sum()))
+
+    network = without_values(build)
+    assert network.weight.shape == (3, 2)
+    assert without_values(lambda: nn.Linear(2, 3)).weight.is_meta
 
 
 def test_preprocess_takes_paths_and_8_bit_images(tmp_path: Path) -> None:
@@ -291,10 +316,3 @@ def test_a_file_under_a_published_name_with_another_hash_is_said(tmp_path: Path)
     assert "NOT the published file" in heard[0]
     assert backbone.load_account.problems
     assert backbone.load_account.dropped == {"ImageNet classifier": 2}
-
-
-def test_a_network_is_a_module_of_the_wrapper() -> None:
-    backbone = load_resolved(toy(), LoadOptions())
-    assert isinstance(backbone, nn.Module)
-    assert replace(backbone.record, feature=backbone.record.feature) == backbone.record
-    assert resolve("cxr-tiny").name == "cxr-tiny"

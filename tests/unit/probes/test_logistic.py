@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +13,10 @@ from sklearn.linear_model import LogisticRegression
 
 from cxrlearn.errors import DataError
 from cxrlearn.probes.logistic import DEFAULT_C, LogisticSolver, fit_logistic
-from cxrlearn.probes.model import LogisticFit
 from tests.support.logistic_oracles import newton_logistic, softmax_gradient
+
+if TYPE_CHECKING:
+    from cxrlearn.probes.model import LogisticFit
 
 NAMES = ("Edema", "Mass", "Hernia")
 
@@ -56,7 +58,7 @@ def test_weights_are_the_minimum_of_the_stated_objective_over_known_rows(
         weights, intercept = newton_logistic(raw, data.values[rows, i], C)
         expected = 1 / (1 + np.exp(-(data.features @ weights + intercept)))
         np.testing.assert_allclose(
-            found.probabilities(data.features)[:, i], expected, atol=2e-5, err_msg=label.name
+            found.probabilities(data.features)[:, i], expected, atol=1e-4, err_msg=label.name
         )
         np.testing.assert_allclose(found.weights[i], weights, atol=2e-4 * np.abs(weights).max())
         assert label.converged is True
@@ -175,7 +177,7 @@ def test_c_that_is_not_positive_is_refused(data: Data, C: float | tuple[float | 
 
 
 def test_wrong_shapes_are_refused(data: Data) -> None:
-    with pytest.raises(DataError, match="one for each label. Got 2"):
+    with pytest.raises(DataError, match=r"one for each label\. Got 2"):
         data.fit((1.0, 1.0))
     with pytest.raises(DataError, match=r"must have shape \(160, 3\)"):
         data._replace(values=data.values[:5]).fit()

@@ -15,7 +15,11 @@ from cxrlearn.probes.saved import ProbeMeta, load_probe, save_probe
 if TYPE_CHECKING:
     from pathlib import Path
 
-META = ProbeMeta(feature_tag="cxr-tiny", feature_fingerprint="ab" * 32)
+META = ProbeMeta(tag="cxr-tiny", fingerprint="ab" * 32)
+
+
+def _label(name: str, C: float, iterations: int, *, converged: bool) -> LabelFit:
+    return LabelFit(name, C, iterations, converged, 2, 37, None, ("overflow",))
 
 
 def _fit(seed: int = 0) -> LogisticFit:
@@ -27,8 +31,8 @@ def _fit(seed: int = 0) -> LogisticFit:
         weights,
         np.array([0.1, -2, np.nan]),
         (
-            LabelFit("No Finding", 0.0327, 17, True, 9, 30, None, ()),
-            LabelFit('Nodule/Mass, "x"|ø', 1.5, 500, False, 2, 37, None, ("overflow",)),
+            _label("No Finding", 0.0327, 17, converged=True),
+            _label('Nodule/Mass, "x"|ø', 1.5, 500, converged=False),
             LabelFit("Hernia", None, None, None, 0, 39, "not fitted: no positives", ()),
         ),
     )
@@ -128,14 +132,12 @@ def test_weights_that_are_not_safetensors_are_refused(folder: Path) -> None:
         load_probe(folder)
 
 
-def test_folder_that_cannot_be_made_is_a_disk_error(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    try:
-        (tmp_path / "x").mkdir()
-    except PermissionError:
-        with pytest.raises(DiskError, match="No probe was saved"):
-            save_probe(tmp_path / "runs", _fit(), META)
-    else:
-        pytest.skip("this user may write everywhere")
-    finally:
-        tmp_path.chmod(0o700)
+def test_folder_that_cannot_be_made_is_a_disk_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.mkdir", refuse)
+    with pytest.raises(DiskError, match="permission denied. No probe was saved"):
+        save_probe(tmp_path / "runs", _fit(), META)

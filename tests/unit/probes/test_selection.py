@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,9 @@ from cxrlearn.errors import DataError
 from cxrlearn.probes.grid import FIRST_STEPS, LAST_STEPS, Validation
 from cxrlearn.probes.logistic import LogisticSolver, fit_logistic
 from cxrlearn.probes.selection import Choice, choose_c
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 Floats = npt.NDArray[np.float64]
 
@@ -33,7 +36,7 @@ class FakeSolver:
 class FakeFit:
     odds: Floats
 
-    def decision(self, features: npt.ArrayLike) -> Floats:
+    def decision(self, features: npt.ArrayLike) -> Floats:  # noqa: ARG002 - the protocol's name
         return self.odds
 
 
@@ -78,10 +81,10 @@ def test_everything_tried_is_on_the_path_by_rising_penalty() -> None:
     strengths = [trial.strength for trial in choice.path]
     assert len(strengths) == len(FIRST_STEPS)
     assert strengths == sorted(strengths)
-    assert solver.calls == [(tuple(t.C for t in reversed(choice.path))[::-1][::-1], (0,))]
+    assert solver.calls == [(tuple(t.C for t in reversed(choice.path)), (0,))]
     odds = _quality(0.01, y)(strengths[0], 0)
     expected = np.mean(np.log1p(np.exp(np.where(y[:, 0] == 1, -odds, odds))))
-    assert choice.path[0].losses == (pytest.approx(expected),)
+    assert list(choice.path[0].losses) == pytest.approx([expected])
 
 
 @pytest.mark.parametrize("best", [1e-7, 100.0])
@@ -141,11 +144,18 @@ def test_labels_with_few_positives_share_the_c_of_best_mean_relative_loss() -> N
     assert choice.labels[0].strength == pytest.approx(1e-3)
 
 
+def test_values_tried_for_one_label_alone_do_not_count_as_shared() -> None:
+    y = _labels([30, 5])
+    best = (1e-6, 0.01)
+    choice = _choose(FakeSolver(lambda s, i: _quality(best[i], y)(s, i)), _validation(y))
+    assert choice.labels[0].strength == pytest.approx(1e-6)
+    assert choice.path[0].shared is None
+    assert choice.path[-1].shared is not None
+
+
 def test_label_without_validation_positives_shares_but_does_not_judge() -> None:
     y = _labels([30, 25, 0])
-    choice = _choose(
-        FakeSolver(lambda s, i: _quality(0.01, _labels([30, 25, 30]))(s, i)), _validation(y)
-    )
+    choice = _choose(FakeSolver(_quality(0.01, _labels([30, 25, 30]))), _validation(y))
     assert choice.labels[2].how == "shared"
     assert choice.labels[2].strength == pytest.approx(0.01)
     assert choice.path[0].losses[2] is None
@@ -184,7 +194,7 @@ def test_classes_share_one_c_by_cross_entropy() -> None:
     assert all(columns == (0, 1, 2) for _, columns in solver.calls)
     odds = np.stack([_quality(0.1, y)(choice.path[0].strength, i) for i in range(3)], axis=1)
     expected = np.log1p(np.exp(-odds[y == 1])).mean()
-    assert choice.path[0].losses == (pytest.approx(expected),) * 3
+    assert list(choice.path[0].losses) == pytest.approx([expected] * 3)
 
 
 def test_class_that_train_lacks_does_not_spoil_the_choice() -> None:

@@ -1,0 +1,132 @@
+"""A feature file and its parts, merged into one sorted file with level memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxrlearn.errors import FeatureFileError
+from cxrlearn.features.parts import remove_parts, usable_parts
+from cxrlearn.features.rows import Index, Sightings, empty_index
+from cxrlearn.features.store import BLOCK_BYTES, read_index, read_slice, write_feature_file
+from cxrlearn.runtime.atomic import replace_file, write_step
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from cxrlearn.features.fingerprint import Fingerprint
+
+
+@dataclass(frozen=True)
+class _Sources:
+    """Where every row of the merged file comes from."""
+
+    paths: list[Path]
+    index: Index
+    source: NDArray[np.intp]
+    row: NDArray[np.intp]
+
+
+def merge(
+    file: Path,
+    fingerprint: Fingerprint,
+    provenance: dict[str, object],
+    *,
+    failed: dict[str, str],
+) -> int:
+    """Write the file and its parts into one new file and move it over the old; return its rows.
+
+    Where several hold the same (image_id, content_hash), the oldest is taken, so that rows keep
+    their bits; what is known about their files is put together. Memory holds the index and one
+    block of features.
+
+    Raises:
+        DiskError: the disk is full; the old file and all parts are untouched.
+        FeatureFileError: the old file is damaged, or a part was made with other settings.
+    """
+    parts = usable_parts(file)[0]
+    for path, info in parts:
+        if info.fingerprint != fingerprint:
+            raise FeatureFileError(
+                f"{path} was made with other settings than the parts beside it: the workers did "
+                "not agree. Run the same command again, with one --precision for all."
+            )
+    paths = ([file] if file.is_file() else []) + [path for path, _ in parts]
+    sources = _gather(paths)
+    replace_file(
+        file,
+        lambda temporary: write_feature_file(
+            temporary, fingerprint, provenance, sources.index, failed, _blocks(sources, fingerprint)
+        ),
+        step="merge",
+    )
+    remove_parts(file)
+    return len(sources.index)
+
+
+def _gather(paths: list[Path]) -> _Sources:
+    indices = [read_index(path) for path in paths] or [empty_index()]
+    ids = np.concatenate([index.image_id for index in indices])
+    hashes = np.concatenate([index.content_hash for index in indices])
+    sizes = np.concatenate([index.size for index in indices])
+    source = np.repeat(np.arange(len(indices)), [len(index) for index in indices])
+    row = np.concatenate([np.arange(len(index)) for index in indices])
+    keys = list(zip(ids.tolist(), hashes.tolist(), range(len(ids)), strict=True))
+    keys.sort()
+    order = np.array([number for _, _, number in keys], dtype=np.intp)
+    first = np.ones(len(order), dtype=bool)
+    first[1:] = (ids[order[1:]] != ids[order[:-1]]) | (hashes[order[1:]] != hashes[order[:-1]])
+    merged = np.empty(len(order), dtype=np.int64)
+    merged[order] = np.cumsum(first) - 1
+    seen = _all_sightings(indices, merged)
+    order = order[first]
+    index = Index(ids[order], hashes[order], sizes[order], _latest(seen, indices, merged), seen)
+    return _Sources(paths, index, source[order], row[order])
+
+
+def _all_sightings(indices: Sequence[Index], merged: NDArray[np.int64]) -> Sightings:
+    """Put the sightings together: the last time of each row and place, sorted by them."""
+    offsets = np.cumsum([0, *(len(index) for index in indices)])
+    row = np.concatenate(
+        [merged[offset + index.seen.row] for offset, index in zip(offsets, indices, strict=False)]
+    )
+    place = np.concatenate([index.seen.place for index in indices])
+    times = np.concatenate([index.seen.mtime_ns for index in indices])
+    order = np.lexsort((place, row))  # stable: of equal pairs, the newest source comes last
+    last = np.ones(len(order), dtype=bool)
+    last[:-1] = (row[order[1:]] != row[order[:-1]]) | (place[order[1:]] != place[order[:-1]])
+    order = order[last]
+    return Sightings(row[order], place[order], times[order])
+
+
+def _latest(
+    seen: Sightings, indices: Sequence[Index], merged: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return the latest time of every row: of its sightings, or what the sources say without."""
+    count = int(merged.max(initial=-1)) + 1
+    latest = np.full(count, np.iinfo(np.int64).min)
+    np.maximum.at(latest, seen.row, seen.mtime_ns)
+    said = np.full(count, np.iinfo(np.int64).min)
+    np.maximum.at(said, merged, np.concatenate([index.mtime_ns for index in indices]))
+    return np.where(latest == np.iinfo(np.int64).min, said, latest)
+
+
+def _blocks(sources: _Sources, fingerprint: Fingerprint) -> Iterator[NDArray[np.float32]]:
+    """Yield the features in order, in blocks of about `BLOCK_BYTES`."""
+    step = max(1, BLOCK_BYTES // (4 * fingerprint.dim))
+    for start in range(0, len(sources.index), step):
+        stop = min(start + step, len(sources.index))
+        block = np.empty((stop - start, fingerprint.dim), dtype=np.float32)
+        source, row = sources.source[start:stop], sources.row[start:stop]
+        for number in np.unique(source):
+            here = np.flatnonzero(source == number)
+            # Every source is sorted as the result is: its rows of one block lie side by side.
+            low, high = int(row[here].min()), int(row[here].max()) + 1
+            block[here] = read_slice(sources.paths[number], low, high)[row[here] - low]
+        yield block
+        write_step("merge.block")

@@ -1,0 +1,152 @@
+"""The parts of a feature file in the making: closed files that survive whatever ends the run."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxrlearn.errors import FeatureFileError
+from cxrlearn.features.rows import Index, Sightings
+from cxrlearn.features.store import check_whole, read_info, read_rows, write_feature_file
+from cxrlearn.runtime.atomic import disk_errors, replace_file, write_step
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from cxrlearn.features.fingerprint import Fingerprint
+    from cxrlearn.features.store import FileInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One feature row on its way to the disk."""
+
+    image_id: str
+    """Path relative to the image root."""
+    content_hash: bytes
+    """64 ASCII digits."""
+    size: int
+    """Bytes of the image file."""
+    mtime_ns: int
+    """Its modification time."""
+    place: int
+    """`place_of` the file."""
+    features: NDArray[np.float32]
+    """(D,) float32."""
+
+
+@dataclass
+class PartWriter:
+    """Collects rows and closes them into parts, so that a killed run loses only the open part."""
+
+    folder: Path
+    """`<file>.parts/`."""
+    fingerprint: Fingerprint
+    """Written into every part, so that parts of other settings are recognised."""
+    provenance: dict[str, object]
+    """Versions, host, time."""
+    part_rows: int = 4096
+    """A part is closed at this many rows…"""
+    part_seconds: float = 30.0
+    """…or this long after the last one."""
+    _rows: list[Row] = field(default_factory=list)
+    _closed: float = field(default_factory=time.monotonic)
+    _written: dict[bytes, tuple[Path, int]] = field(default_factory=dict)
+
+    def add(self, row: Row) -> None:
+        """Take a row; it is safe on disk once its part is closed."""
+        self._rows.append(row)
+        if len(self._rows) >= self.part_rows or time.monotonic() - self._closed > self.part_seconds:
+            self.close_part()
+
+    def read_back(self, hashes: Sequence[bytes]) -> NDArray[np.float32]:
+        """Return the (n, D) features of contents that this writer has written, part by part."""
+        out = np.empty((len(hashes), self.fingerprint.dim), dtype=np.float32)
+        places = [self._written[content_hash] for content_hash in hashes]
+        for path in dict.fromkeys(path for path, _ in places):
+            here = [number for number, place in enumerate(places) if place[0] == path]
+            out[here] = read_rows(path, np.array([places[number][1] for number in here]))
+        return out
+
+    def close_part(self) -> None:
+        """Write what was collected as one part.
+
+        Raises:
+            DiskError: the disk is full; earlier parts are safe.
+        """
+        self._closed = time.monotonic()
+        if not self._rows:
+            return
+        rows = sorted(self._rows, key=lambda row: (row.image_id, row.content_hash))
+        rescue = "Parts written before are kept: free some space and run the same command again."
+        with disk_errors(self.folder, rescue):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.h5"
+        replace_file(path, lambda temporary: self._write(temporary, rows), step="part")
+        for number, row in enumerate(rows):
+            self._written.setdefault(row.content_hash, (path, number))
+        self._rows = []
+
+    def _write(self, path: Path, rows: Sequence[Row]) -> None:
+        times = np.array([row.mtime_ns for row in rows], dtype=np.int64)
+        places = np.array([row.place for row in rows], dtype=np.uint64)
+        index = Index(
+            np.array([row.image_id for row in rows], dtype=object),
+            np.array([row.content_hash for row in rows], dtype="S64"),
+            np.array([row.size for row in rows], dtype=np.int64),
+            times,
+            Sightings(np.arange(len(rows), dtype=np.int64), places, times),
+        )
+        features = np.stack([row.features for row in rows])
+        write_feature_file(path, self.fingerprint, self.provenance, index, {}, [features])
+
+
+def parts_folder(file: Path) -> Path:
+    """Return the folder of a feature file's parts."""
+    return file.with_name(f"{file.name}.parts")
+
+
+def usable_parts(file: Path) -> tuple[list[tuple[Path, FileInfo]], list[str]]:
+    """Return the whole parts beside a feature file, oldest first, and what was found broken.
+
+    Temporary files and parts damaged by a crash of the machine are removed: what they held is
+    computed again.
+    """
+    folder = parts_folder(file)
+    parts: list[tuple[Path, FileInfo]] = []
+    broken: list[str] = []
+    if not folder.is_dir():
+        return parts, broken
+    for path in sorted(folder.iterdir()):
+        if path.suffix != ".h5":
+            path.unlink(missing_ok=True)
+            continue
+        try:
+            check_whole(path)
+            parts.append((path, read_info(path)))
+        except FeatureFileError:
+            broken.append(path.name)
+            path.unlink(missing_ok=True)
+    return parts, broken
+
+
+def remove_leftovers(file: Path) -> None:
+    """Remove the temporary files of processes that were killed while they wrote `file`."""
+    for path in file.parent.glob(f".{file.name}.*.tmp"):
+        path.unlink(missing_ok=True)
+
+
+def remove_parts(file: Path) -> None:
+    """Remove all parts beside a feature file."""
+    folder = parts_folder(file)
+    if folder.exists():
+        shutil.rmtree(folder)
+    write_step("parts.removed")

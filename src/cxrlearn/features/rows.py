@@ -1,0 +1,73 @@
+"""The rows of a feature file without their features, and where their images were seen."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Sightings:
+    """Which files were found to hold the content of which row; arrays of length M.
+
+    One content can be in several places: two datasets share images under equal names, each file
+    with a time of its own.
+    """
+
+    row: NDArray[np.int64]
+    """Row whose content it is."""
+    place: NDArray[np.uint64]
+    """`place_of` the file."""
+    mtime_ns: NDArray[np.int64]
+    """The file's modification time when it was read."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The rows of a feature file without their features; arrays of length N, in file order."""
+
+    image_id: NDArray[np.object_]
+    """Path relative to the image root, with `/`."""
+    content_hash: NDArray[np.bytes_]
+    """SHA-256 of the image file, 64 ASCII digits."""
+    size: NDArray[np.int64]
+    """Bytes of the image file."""
+    mtime_ns: NDArray[np.int64]
+    """Its modification time; the latest, where it was seen in several places."""
+    seen: Sightings
+    """Where the rows' images were found."""
+
+    def __len__(self) -> int:
+        """Return N."""
+        return len(self.image_id)
+
+
+def no_sightings() -> Sightings:
+    """Return the sightings of a file that has none."""
+    none = np.empty(0, dtype=np.int64)
+    return Sightings(none, np.empty(0, dtype=np.uint64), none)
+
+
+def empty_index() -> Index:
+    """Return the index of a file that is not there."""
+    none = np.empty(0, dtype=np.int64)
+    return Index(np.empty(0, dtype=object), np.empty(0, dtype="S64"), none, none, no_sightings())
+
+
+def place_of(path: Path) -> int:
+    """Return a 64-bit number for where a file lies, which tells it from all other files.
+
+    A hash of the absolute path: the paths of somebody's machine do not go into the file.
+    """
+    absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would touch the disk for every image
+    digest = hashlib.blake2b(os.fsencode(absolute), digest_size=8).digest()
+    return int.from_bytes(digest, "little")

@@ -1,0 +1,174 @@
+"""The features of every split, looked up by image and content; what is missing is embedded first."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxrlearn.backbones.registry import resolve
+from cxrlearn.errors import DataError, UsageError, WeightsError
+from cxrlearn.features.fingerprint import feature_tag
+from cxrlearn.features.plan import Catalogue
+from cxrlearn.features.store import read_failed, read_index, read_info, read_rows
+from cxrlearn.workflows.embed import images_of, run_embed
+from cxrlearn.workflows.embed_config import EmbedConfig
+from cxrlearn.workflows.targets import Target, resolve_target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from cxrlearn.data.manifest import Manifest
+    from cxrlearn.features.store import FileInfo
+    from cxrlearn.runtime.events import Reporter
+    from cxrlearn.workflows.datasets import ImageSets
+    from cxrlearn.workflows.probe_config import ProbeConfig
+
+
+@dataclass(frozen=True)
+class SplitFeatures:
+    """The features of one split, without the rows that have none."""
+
+    kept: NDArray[np.intp]
+    """Positions in the manifest of the rows that have features, ascending."""
+    features: NDArray[np.float32]
+    """(len(kept), D)."""
+    failed: dict[str, str]
+    """Image id to reason, for images that could not be read."""
+    missing: int
+    """Rows without features for another reason."""
+
+
+@dataclass(frozen=True)
+class ProbeFeatures:
+    """Features of all splits and where they come from."""
+
+    target: Target
+    """The backbone and its file."""
+    info: FileInfo
+    """What the file says of itself."""
+    splits: dict[str, SplitFeatures]
+    """By split name."""
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """Image id to reason, over all splits."""
+        return {name: why for split in self.splits.values() for name, why in split.failed.items()}
+
+
+def only_feature_file(folder: Path) -> dict[str, object]:
+    """Return the backbone settings behind the only feature file of a folder.
+
+    Raises:
+        UsageError: there is none, or there are several: the message lists them.
+    """
+    files = sorted(folder.glob("*.h5")) if folder.is_dir() else []
+    if len(files) != 1:
+        there = f"{folder} holds {', '.join(file.stem for file in files)}" if files else f"{folder} holds no feature file"
+        raise UsageError(
+            f"--model is missing: which backbone? {there}. `cxrlearn models list` names the backbones; cxr-tiny needs no file."
+        )
+    found = read_info(files[0]).fingerprint
+    return {
+        "model": found.backbone,
+        "arch": found.arch,
+        "pretrained_on": found.pretrained_on,
+        "features": found.feature,
+    }
+
+
+def find_target(config: ProbeConfig, reporter: Reporter) -> Target:
+    """Resolve the backbone; without its weights, a feature file that is there will do.
+
+    Raises:
+        WeightsError: unknown backbone, or neither weights nor features are there.
+    """
+    if config.model is None:  # the command line has filled it in
+        raise UsageError("--model is missing.")
+    try:
+        return resolve_target(config.model, config, config.features_dir, notify=reporter.notice)
+    except WeightsError:
+        target = None if config.weights else _target_of_file(config.model, config)
+        if target is None:
+            raise
+        reporter.notice(f"the weights of {config.model} are not here; {target.file} is taken as it is.")
+        return target
+
+
+def _target_of_file(model: str, config: ProbeConfig) -> Target | None:
+    resolved = resolve(
+        model,
+        arch=config.arch,
+        pretrained_on=config.pretrained_on,
+        features=config.features,
+        preprocessing=None if config.preprocessing == "published" else config.preprocessing,
+        offline=True,
+    )
+    tag = feature_tag(
+        resolved,
+        precision=config.precision,
+        intensity=config.intensity,
+        random_seed=config.random_weights,
+    )
+    file = config.features_dir / f"{tag}.h5"
+    if not file.is_file():
+        return None
+    return Target(resolved, None, None, read_info(file).fingerprint, config.precision, tag, file)
+
+
+def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> ProbeFeatures:
+    """Return the features of every split, embedding first what has none.
+
+    Raises:
+        DataError: a split has no image with features.
+        CxrlearnError: whatever `run_embed` raises.
+    """
+    target = find_target(config, reporter)
+    rows = _rows(target, sets)
+    missing = sum(int((found < 0).sum()) for found in rows.values())
+    if missing:
+        reporter.notice(f"{missing:,} images have no {target.tag} features yet: embedding them first.")
+        run_embed(embed_config(config, target), reporter)
+        rows = _rows(target, sets)
+    failed = read_failed(target.file)
+    splits = {
+        name: _split(target, manifest, rows[name], failed) for name, manifest in sets.named().items()
+    }
+    return ProbeFeatures(target, read_info(target.file), splits)
+
+
+def _rows(target: Target, sets: ImageSets) -> dict[str, NDArray[np.intp]]:
+    if not target.file.is_file():
+        return {name: np.full(len(manifest), -1) for name, manifest in sets.named().items()}
+    catalogue = Catalogue(read_index(target.file))
+    return {name: catalogue.rows(images_of(manifest)) for name, manifest in sets.named().items()}
+
+
+def _split(
+    target: Target, manifest: Manifest, rows: NDArray[np.intp], failed: dict[str, str]
+) -> SplitFeatures:
+    kept = np.flatnonzero(rows >= 0)
+    without = [manifest.image_ids[position] for position in np.flatnonzero(rows < 0)]
+    unreadable = {name: failed[name] for name in without if name in failed}
+    if len(kept) == 0:
+        why = next(iter(unreadable.values()), "they have no features")
+        raise DataError(
+            f"none of the {len(rows):,} images of {manifest.name} can be used ({without[0]}: {why}). "
+            "Check --image-root and the paths in the manifest."
+        )
+    features = read_rows(target.file, rows[kept])
+    lost = len(without) - sum(name in unreadable for name in without)
+    return SplitFeatures(kept, features, unreadable, lost)
+
+
+def embed_config(config: ProbeConfig, target: Target) -> EmbedConfig:
+    """Return the settings of `embed` for the images of a probe."""
+    shared = {field.name for field in fields(EmbedConfig)} & {field.name for field in fields(config)}
+    values = {name: getattr(config, name) for name in shared - {"model", "output_dir"}}
+    # The file that was found may have been made on purpose with another type on disk.
+    store = target.fingerprint.store
+    base = EmbedConfig(model=(config.model or "",), output_dir=config.features_dir, **values)
+    return base if store == base.store else replace(base, store="float16")

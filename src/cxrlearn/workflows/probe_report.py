@@ -1,0 +1,164 @@
+"""From the parts of a finished probe to its report."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+from cxrlearn.backbones.spec import LibraryWeights
+from cxrlearn.backbones.weights import verification
+from cxrlearn.data.splits import patient_overlap
+from cxrlearn.probes.logistic import OBJECTIVE, SOLVER, TOLERANCE
+from cxrlearn.reports.schema import (
+    BackboneReport,
+    LabelCount,
+    OverlapReport,
+    ProbeLabelReport,
+    ProbeReport,
+    RunReport,
+    SetReport,
+    SplitReport,
+    TaskReport,
+    TrialReport,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from cxrlearn.data.labels import Task
+    from cxrlearn.evaluation.evaluate import Evaluation
+    from cxrlearn.probes.model import LogisticFit
+    from cxrlearn.probes.selection import Choice
+    from cxrlearn.workflows.datasets import ImageSets, LabelledSets
+    from cxrlearn.workflows.probe_config import ProbeConfig
+    from cxrlearn.workflows.probe_features import ProbeFeatures
+
+
+def build_report(  # noqa: PLR0913, PLR0917 - every part of a run, in the order of its story
+    name: str,
+    config: ProbeConfig,
+    sets: ImageSets,
+    labelled: LabelledSets,
+    features: ProbeFeatures,
+    fit: LogisticFit,
+    choice: Choice | None,
+    evaluations: dict[str, Evaluation],
+    warnings: tuple[str, ...],
+) -> RunReport:
+    """Put a run's report together."""
+    return RunReport(
+        command="probe",
+        name=name,
+        task=_task(labelled.task),
+        backbone=_backbone(config, features),
+        split_origin=sets.origin,
+        splits=tuple(_split(split, sets, labelled, features) for split in sets.named()),
+        overlaps=tuple(
+            OverlapReport(found.a, found.b, found.patients, found.examples)
+            for found in patient_overlap(sets.named())
+        ),
+        probe=_probe(config, fit, choice),
+        results=tuple(SetReport(test, evaluations[test]) for test in sets.tests),
+        warnings=warnings,
+    )
+
+
+def _task(task: Task) -> TaskReport:
+    policy = task.policy
+    return TaskReport(
+        task.kind, task.names, task.columns, policy.uncertain, policy.blank, policy.positive
+    )
+
+
+def _backbone(config: ProbeConfig, features: ProbeFeatures) -> BackboneReport:
+    target, found = features.target, features.info.fingerprint
+    resolved = target.resolved
+    kind, _, value = found.weights.partition(":")
+    sha256 = value if kind == "sha256" else None
+    source = resolved.spec.weights
+    named = found.weights if isinstance(source, LibraryWeights) and sha256 is None else None
+    published = resolved.variant.sha256
+    return BackboneReport(
+        tag=target.tag,
+        name=resolved.name,
+        arch=resolved.arch,
+        pretrained_on=resolved.pretrained_on,
+        features=found.feature,
+        feature_dim=found.dim,
+        preprocessing=resolved.preprocessing.name,
+        precision=found.precision,
+        weights=named if target.weights is None else target.weights.name,
+        weights_sha256=sha256,
+        verified=bool(published and sha256 and sha256.startswith(published)),
+        verification=verification(published, sha256),
+        random_weights=config.random_weights,
+        fingerprint=found.digest,
+    )
+
+
+def _split(
+    name: str, sets: ImageSets, labelled: LabelledSets, features: ProbeFeatures
+) -> SplitReport:
+    manifest, split, labels = sets.named()[name], features.splits[name], labelled.labels[name]
+    patients = {patient for patient in manifest.patients[split.kept] if patient is not None}
+    roles: dict[str, Literal["train", "validation"]] = {"train": "train", "val": "validation"}
+    return SplitReport(
+        name=name,
+        role=roles.get(name, "test"),
+        source=manifest.file.name if manifest.file is not None else "",
+        rows=len(manifest),
+        used=len(split.kept),
+        failed=len(split.failed),
+        without_features=split.missing,
+        patients=None if manifest.columns.patient is None else len(patients),
+        labels=_counts(
+            labels.values[split.kept] == 1, labels.known[split.kept], labelled.task.names
+        ),
+    )
+
+
+def _counts(
+    positive: NDArray[np.bool_], known: NDArray[np.bool_], names: tuple[str, ...]
+) -> tuple[LabelCount, ...]:
+    return tuple(
+        LabelCount(
+            name,
+            positives=int((positive[:, i] & known[:, i]).sum()),
+            negatives=int((~positive[:, i] & known[:, i]).sum()),
+            masked=int((~known[:, i]).sum()),
+        )
+        for i, name in enumerate(names)
+    )
+
+
+def _probe(config: ProbeConfig, fit: LogisticFit, choice: Choice | None) -> ProbeReport:
+    labels = []
+    for number, label in enumerate(fit.labels):
+        chosen = None if choice is None else choice.labels[number]
+        given: Literal["given", "default"] = "given" if isinstance(config.C, float) else "default"
+        labels.append(
+            ProbeLabelReport(
+                name=label.name,
+                C=label.C,
+                c_from=None if label.C is None else given if chosen is None else chosen.how,
+                strength=None if chosen is None else chosen.strength,
+                at_limit=chosen is not None and chosen.at_limit,
+                iterations=label.iterations,
+                converged=label.converged,
+                positives=label.positives,
+                negatives=label.negatives,
+                reason=label.reason,
+                notes=label.notes,
+            )
+        )
+    path = () if choice is None else choice.path
+    return ProbeReport(
+        kind="logreg",
+        solver=SOLVER,
+        objective=OBJECTIVE,
+        max_iter=config.max_iter,
+        tolerance=TOLERANCE,
+        seed=config.seed,
+        labels=tuple(labels),
+        path=tuple(TrialReport(one.strength, one.C, one.losses, one.shared) for one in path),
+    )

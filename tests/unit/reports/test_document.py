@@ -1,0 +1,195 @@
+"""report.json: finite, sorted, whole, and described key by key in the reference."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cxrlearn.errors import DataError
+from cxrlearn.evaluation.evaluate import Estimate
+from cxrlearn.reports.document import json_text, read_report, report_document
+from cxrlearn.reports.schema import RunReport
+from tests.support.run_reports import sample_backbone, sample_predictions, sample_report
+
+DOCS = Path(__file__).resolve().parents[3] / "docs" / "reference" / "report-schema.md"
+
+
+@pytest.fixture(scope="module")
+def report() -> RunReport:
+    return sample_report({"test": sample_predictions(), "ext,1": sample_predictions(1)})
+
+
+@pytest.fixture
+def document(report: RunReport) -> dict[str, Any]:
+    files = {name: {"file": f"{name}.csv", "sha256": "0" * 64} for name in ("test", "ext,1")}
+    return report_document(report, {"host": "here", "versions": {"numpy": "2"}}, files)
+
+
+def test_document_survives_json(document: dict[str, Any]) -> None:
+    assert json.loads(json_text(document)) == document
+
+
+def test_keys_are_sorted_and_lines_end_with_one_newline(document: dict[str, Any]) -> None:
+    text = json_text(document)
+    assert text.endswith("}\n")
+    assert list(json.loads(text)) == sorted(document)
+
+
+def test_schema_version_and_keys_of_version_1_are_pinned(document: dict[str, Any]) -> None:
+    assert document["schema_version"] == 1
+    assert set(document) == {
+        "schema_version", "command", "name", "task", "backbone", "split_origin", "splits",
+        "overlaps", "probe", "results", "warnings", "protocol", "provenance",
+    }  # fmt: skip
+    assert set(document["results"][0]) == {"name", "evaluation", "predictions"}
+    assert set(document["results"][0]["evaluation"]["labels"][0]) == {
+        "name", "auroc", "positives", "negatives", "masked", "positive_patients",
+        "negative_patients",
+    }  # fmt: skip
+    assert set(document["results"][0]["evaluation"]["macro"]) == {
+        "value", "low", "high", "reason", "undefined_replicates", "cautions",
+    }  # fmt: skip
+
+
+def _keys(value: object) -> set[str]:
+    if isinstance(value, dict):
+        return set(value) | {key for item in value.values() for key in _keys(item)}
+    if isinstance(value, list):
+        return {key for item in value for key in _keys(item)}
+    return set()
+
+
+def test_reference_describes_every_key(document: dict[str, Any]) -> None:
+    described = set(re.findall(r"`([A-Za-z_]+)`", DOCS.read_text(encoding="utf-8")))
+    del document["provenance"]["versions"], document["provenance"]["host"]
+    assert _keys(document) <= described
+
+
+def test_undefined_is_null_with_a_reason_never_nan(document: dict[str, Any]) -> None:
+    for result in document["results"]:
+        for label in result["evaluation"]["labels"]:
+            assert (label["auroc"]["value"] is None) <= (label["auroc"]["reason"] is not None)
+    assert document["results"][0]["evaluation"]["labels"][5]["auroc"]["reason"].startswith("not f")
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, np.float64("nan")])
+def test_number_that_is_not_finite_is_refused_by_key(report: RunReport, bad: float) -> None:
+    macro = Estimate(bad, None, None, None, 0, ())
+    broken = replace(
+        report,
+        results=(
+            replace(
+                report.results[0], evaluation=replace(report.results[0].evaluation, macro=macro)
+            ),
+        ),
+    )
+    with pytest.raises(ValueError, match=r"report\.results\[0\]\.evaluation\.macro\.value is"):
+        report_document(broken, {})
+
+
+def test_numpy_numbers_become_plain_and_other_types_are_refused() -> None:
+    assert json_text({"a": np.int64(3), "b": (np.float32(0.5), np.bool_(1))}) == (
+        '{\n  "a": 3,\n  "b": [\n    0.5,\n    true\n  ]\n}\n'
+    )
+    with pytest.raises(TypeError, match=r"document\.a is of type PosixPath"):
+        json_text({"a": Path("x")})
+
+
+def test_protocol_says_which_split_decided_what_and_the_unit_of_resampling(
+    document: dict[str, Any],
+) -> None:
+    backbone, fit, choice, first, second, macro, unknown = document["protocol"]
+    assert "cdcd" in backbone
+    assert "(not verified: no published hash)" in backbone
+    assert "fitted on train (100 images of 60 patients) only" in fit
+    assert choice == (
+        "C was chosen on val by log-loss for each label; 4 labels rare there share one value."
+    )
+    assert re.match(
+        r"test: 80 images of \d+ patients; 95% intervals by percentile bootstrap, resampling "
+        r"patients with replacement, 100 replicates, seed 5; 1 images name no patient",
+        first,
+    )
+    assert second.startswith("ext,1: ")
+    assert macro.startswith("Macro: unweighted mean of the AUROC of each label")
+    assert unknown == (
+        "Labels that are uncertain (-1) are left out, label by label; "
+        "blank ones are taken as negative."
+    )
+
+
+def test_given_and_default_c_are_told_apart_from_a_chosen_one(report: RunReport) -> None:
+    for source, said in (("given", "C = 0.25, as given"), ("default", "C = 0.25, the default")):
+        labels = [
+            replace(label, c_from=source if label.c_from else None, C=label.C and 0.25)  # type: ignore[arg-type]
+            for label in report.probe.labels
+        ]
+        changed = replace(report, probe=replace(report.probe, labels=tuple(labels)))
+        assert report_document(changed, {})["protocol"][2] == f"{said}; no split chose it."
+
+
+def test_nothing_fitted_is_said(report: RunReport) -> None:
+    labels = tuple(replace(label, c_from=None, C=None) for label in report.probe.labels)
+    changed = replace(report, probe=replace(report.probe, labels=labels))
+    assert report_document(changed, {})["protocol"][2] == "No label could be fitted."
+
+
+def test_multiclass_choice_is_by_cross_entropy(report: RunReport) -> None:
+    changed = replace(report, task=replace(report.task, kind="multiclass"))
+    assert "chosen on val by cross-entropy" in report_document(changed, {})["protocol"][2]
+
+
+def test_images_without_patients_are_said_to_give_narrow_intervals(report: RunReport) -> None:
+    evaluation = replace(report.results[0].evaluation, unit="image", clusters=1)
+    changed = replace(report, results=(replace(report.results[0], evaluation=evaluation),))
+    said = report_document(changed, {})["protocol"][3]
+    assert "80 images of 1 image;" in said
+    assert "no patient ids: if patients have several images, these intervals are too narrow" in said
+
+
+def test_random_weights_are_named_before_anything_else(report: RunReport) -> None:
+    backbone = replace(sample_backbone(), random_weights=3, weights=None, weights_sha256=None)
+    said = report_document(replace(report, backbone=backbone), {})["protocol"][0]
+    assert said == "RANDOM WEIGHTS (seed 3): these numbers say nothing about medaug."
+
+
+def test_rows_that_are_not_accounted_for_are_refused(report: RunReport) -> None:
+    with pytest.raises(ValueError, match="are not 104 rows"):
+        replace(report.splits[0], rows=104)
+
+
+def test_parts_of_other_labels_are_refused(report: RunReport) -> None:
+    with pytest.raises(ValueError, match="the labels of the probe are not those of the task"):
+        replace(report, probe=replace(report.probe, labels=report.probe.labels[1:]))
+
+
+def test_report_is_read_from_a_file_or_its_folder(document: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "report.json").write_text(json_text(document), encoding="utf-8")
+    assert read_report(tmp_path) == document
+    assert read_report(tmp_path / "report.json") == document
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot read the report"),
+        ("[]", "not a report of cxrlearn"),
+        ('{"schema_version": 2}', "schema version 2; this cxrlearn reads up to 1. Update"),
+    ],
+)
+def test_other_files_are_refused_in_words(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "report.json").write_text(text)
+    with pytest.raises(DataError, match=message):
+        read_report(tmp_path)
+
+
+def test_missing_report_is_refused_in_words(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="is .* the folder of a finished run"):
+        read_report(tmp_path)

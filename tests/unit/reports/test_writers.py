@@ -1,0 +1,157 @@
+"""The folder of a run: made, whole, the same twice, and swept when its sets change."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cxrlearn.reports.document import read_report
+from cxrlearn.reports.predictions import Predictions, read_predictions
+from cxrlearn.reports.writers import write_run
+from cxrlearn.runtime.atomic import hook_write_steps
+from tests.support.run_reports import (
+    NAMES,
+    evaluate_predictions,
+    sample_predictions,
+    sample_report,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+FILES = {
+    "report.json", "predictions-test.csv", "predictions-ext-1-b8c6ff09.csv", "table.csv",
+    "table.md", "settings.toml", "provenance.json",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def sets() -> dict[str, Predictions]:
+    return {"test": sample_predictions(), "ext/1": sample_predictions(1)}
+
+
+def _run(folder: Path, sets: dict[str, Predictions], host: str = "here") -> None:
+    write_run(folder, sample_report(sets), sets, "[probe]\nseed = 0\n", {"host": host})
+
+
+def test_original_defect_s13_results_folder_is_made(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    folder = tmp_path / "runs" / "deep" / "first"
+    written = write_run(folder, sample_report(sets), sets, "", {"host": "here"})
+    assert {path.name for path in folder.iterdir()} == {path.name for path in written}
+    assert len(written) == len(FILES)
+    assert {path.name for path in written if "ext" not in path.name} == {
+        name for name in FILES if "ext" not in name
+    }
+
+
+def test_same_run_gives_the_same_bytes_but_for_provenance(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    _run(tmp_path / "a", sets, host="one")
+    _run(tmp_path / "b", sets, host="two")
+    for path in (tmp_path / "a").iterdir():
+        other = (tmp_path / "b" / path.name).read_bytes()
+        assert (path.read_bytes() == other) == (path.name not in {"report.json", "provenance.json"})
+    reports = [read_report(tmp_path / name) for name in "ab"]
+    assert [report.pop("provenance") for report in reports] == [{"host": "one"}, {"host": "two"}]
+    assert reports[0] == reports[1]
+
+
+def test_provenance_stands_in_the_report_and_beside_it(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    _run(tmp_path, sets)
+    alone = json.loads((tmp_path / "provenance.json").read_text())
+    assert alone == read_report(tmp_path)["provenance"] == {"host": "here"}
+
+
+def test_report_names_the_bytes_of_its_predictions_and_can_be_recomputed_from_them(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    _run(tmp_path, sets)
+    for result in read_report(tmp_path)["results"]:
+        path = tmp_path / result["predictions"]["file"]
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == result["predictions"]["sha256"]
+        again = evaluate_predictions(read_predictions(path))
+        found = result["evaluation"]
+        assert found["macro"]["value"] == again.macro.value
+        assert [found["macro"]["low"], found["macro"]["high"]] == [
+            again.macro.low,
+            again.macro.high,
+        ]
+        for label, computed in zip(found["labels"], again.labels, strict=True):
+            assert label["auroc"]["value"] == computed.auroc.value
+            assert label["auroc"]["low"] == computed.auroc.low
+            assert label["positives"] == computed.positives
+
+
+def test_awkward_label_names_stand_in_every_file(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    _run(tmp_path, sets)
+    assert tuple(read_report(tmp_path)["task"]["labels"]) == NAMES
+    assert read_predictions(tmp_path / "predictions-test.csv").names == NAMES
+
+
+def test_predictions_of_a_set_that_is_gone_are_removed_and_other_files_stay(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    _run(tmp_path, sets)
+    (tmp_path / "predictions-mine.csv").write_text("kept")
+    only = {"test": sets["test"]}
+    _run(tmp_path, only)
+    names = {path.name for path in tmp_path.glob("predictions-*.csv")}
+    assert names == {"predictions-test.csv", "predictions-mine.csv"}
+
+
+def test_damaged_report_of_before_does_not_stop_a_new_one(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    (tmp_path / "report.json").write_text("{")
+    _run(tmp_path, sets)
+    assert read_report(tmp_path)["name"] == "first run"
+
+
+def test_sets_and_predictions_must_be_the_same(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    with pytest.raises(ValueError, match="results are of"):
+        write_run(tmp_path / "x", sample_report(sets), {"test": sets["test"]}, "", {})
+    assert not (tmp_path / "x").exists()
+
+
+class Crash(BaseException):
+    """A process that dies here."""
+
+
+@pytest.fixture
+def steps() -> Iterator[list[str]]:
+    seen: list[str] = []
+    hook_write_steps(seen.append)
+    yield seen
+    hook_write_steps(None)
+
+
+def test_report_is_written_last_and_a_crash_before_leaves_none(
+    tmp_path: Path, sets: dict[str, Predictions], steps: list[str]
+) -> None:
+    _run(tmp_path / "whole", sets)
+    assert steps[-1] == "run.report.moved"
+    for step in steps[:-1]:
+        folder = tmp_path / step
+
+        def crash(name: str, at: str = step) -> None:
+            if name == at:
+                raise Crash
+
+        hook_write_steps(crash)
+        with pytest.raises(Crash):
+            _run(folder, sets)
+        assert not (folder / "report.json").exists()
+        assert not list(folder.glob(".*.tmp"))
