@@ -131,7 +131,7 @@ def build_network(resolved: ResolvedBackbone, seed: int = 0) -> nn.Module:
     if not callable(build):
         raise WeightsError(f"{resolved.name}: its builder {builder!r} cannot be called")
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' too
         network = build(resolved)
     if not isinstance(network, nn.Module):
         raise WeightsError(

@@ -99,6 +99,6 @@ def _report_bug(error: Exception, *, debug: bool) -> None:
 
 def run() -> None:
     """Register the commands and run the one that was typed."""
-    from cxrlearn.cli import embed, init, models, probe  # noqa: F401 - each registers itself
+    from cxrlearn.cli import demo, embed, init, models, probe  # noqa: F401 - each registers itself
 
     app()

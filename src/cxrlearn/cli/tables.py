@@ -31,18 +31,18 @@ def result_tables(report: RunReport) -> list[Table | str]:
 
 def _table(report: RunReport, result: SetReport) -> Table:
     evaluation = result.evaluation
-    counted = "patients" if evaluation.unit == "patient" else "images"
     title = f"{report.backbone.tag} on {result.name}: AUROC [95 % interval]"
     table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
-    table.add_column("label")
-    table.add_column("AUROC")
-    for heading in ("positive", "negative", "masked", f"positive {counted}"):
-        table.add_column(heading, justify="right")
+    table.add_column("label", overflow="fold")
+    table.add_column("AUROC", no_wrap=True)
+    counted = "(patients)" if evaluation.unit == "patient" else "(images)"
+    for heading in ("pos", counted, "neg", "masked"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for label in evaluation.labels:
         table.add_row(escape(label.name), _cell(label.auroc), *_counts(label))
     table.add_section()
     what = f"macro, {len(evaluation.macro_labels)} labels"
-    table.add_row(f"[bold]{what}[/bold]", f"[bold]{_cell(evaluation.macro)}[/bold]", "", "", "", "")
+    table.add_row(f"[bold]{what}[/bold]", f"[bold]{_cell(evaluation.macro)}[/bold]")
     return table
 
 
@@ -52,7 +52,8 @@ def _cell(estimate: Estimate) -> str:
 
 
 def _counts(label: LabelResult) -> tuple[str, ...]:
-    return tuple(f"{n:,}" for n in (label.positives, label.negatives, label.masked, label.positive_patients))
+    counts = (label.positives, label.positive_patients, label.negatives, label.masked)
+    return tuple(f"{count:,}" for count in counts)
 
 
 def _notes(result: SetReport) -> list[str]:

@@ -148,7 +148,7 @@ def _read_header(data: bytes) -> Dataset:
 
 def _check_header(dataset: Dataset) -> None:
     if "PixelData" not in dataset:
-        modality = dataset.get("Modality") or "unknown"
+        modality = _word(dataset.get("Modality"))
         raise UnreadableImageError(
             f"a DICOM file without pixels (modality {modality}): not a picture, or cut off"
         )
@@ -158,11 +158,17 @@ def _check_header(dataset: Dataset) -> None:
     if int(dataset.get("NumberOfFrames") or 1) > 1:
         frames = int(dataset.NumberOfFrames)
         raise UnreadableImageError(f"a DICOM file of {frames} frames: a radiograph is one")
-    photometric = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
+    photometric = _word(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
     if int(dataset.get("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
         raise UnreadableImageError(f"a colour picture ({photometric}): not a radiograph")
     check_size(int(dataset.Columns), int(dataset.Rows))
     _check_depth(dataset)
+
+
+def _word(value: object) -> str:
+    """Return an element for a message: one line, whatever a damaged file holds."""
+    text = " ".join(str(value or "unknown").split())
+    return text[:40] if text.isprintable() else "unreadable"
 
 
 def _check_depth(dataset: Dataset) -> None:
@@ -192,7 +198,7 @@ def _stored_values(dataset: Dataset) -> NDArray[Any]:
         dataset.PixelData = encapsulate([sound_codestream(frame, syntax, container)])
         plugin = "gdcm"
     else:
-        raise UnreadableImageError(f"the transfer syntax {syntax.name} is not supported")
+        raise UnreadableImageError(f"the transfer syntax {_word(syntax.name)} is not supported")
     # One decoder by name: features must not depend on which others happen to be installed.
     pixels, _ = get_decoder(syntax).as_array(dataset, decoding_plugin=plugin)
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
@@ -236,6 +242,5 @@ def _padding(dataset: Dataset, stored: NDArray[np.float64]) -> NDArray[np.bool_]
 def _as_stored(dataset: Dataset, value: int) -> int:
     """Return a value that was written as unsigned beside signed pixels in their sign."""
     bits = int(dataset.BitsAllocated)
-    return (
-        value - (1 << bits) if int(dataset.PixelRepresentation) and value >> (bits - 1) else value
-    )
+    unsigned_beside_signed = int(dataset.PixelRepresentation) and value >= 1 << (bits - 1)
+    return value - (1 << bits) if unsigned_beside_signed else value

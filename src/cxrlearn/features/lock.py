@@ -48,7 +48,7 @@ def writer_lock(file: Path) -> Iterator[None]:
 
 
 def _wait_for_orphans(lock: FileLock, file: Path, owner: Path) -> None:
-    """Wait a little if the owner was killed: its decoding processes hold the lock until they notice.
+    """Wait a little if the owner was killed: its helpers hold the lock until they notice.
 
     Raises:
         FeatureFileError: the owner is alive, or its processes do not leave.

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 STEPS_PER_DECADE = 2
 """The grid is λ = 10^(step / 2)."""
-FIRST_STEPS = range(-8, 1)
-"""Nine steps that everything is tried on: λ from 1e-4 to 1."""
+FIRST_STEPS = range(-6, 3)
+"""Nine steps that everything is tried on: λ from 1e-3 to 10."""
 LAST_STEPS = (-18, 6)
 """The grid ends at λ = 1e-9 and 1000: hardly any penalty, and hardly anything else."""
 TIE = 1e-6

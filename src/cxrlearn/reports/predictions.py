@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -98,19 +99,27 @@ def _number_texts(array: FloatArray) -> list[list[str]]:
     return [[repr(v) if v == v else "" for v in row] for row in array.tolist()]  # noqa: PLR0124
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path, *, sha256: str | None = None) -> Predictions:
     """Read a file that `predictions_text` wrote, to the same bits.
 
+    Args:
+        path: the file.
+        sha256: the hash its report names; None skips that check.
+
     Raises:
-        DataError: it is missing, or not such a file; the message names row and column.
+        DataError: it is missing, not such a file (the message names row and column), or not the
+            one its report was made with.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            header, *rows = list(csv.reader(file, strict=True)) or [[]]
+        content = path.read_bytes()
+        text = io.StringIO(content.decode("utf-8"), newline="")
+        header, *rows = list(csv.reader(text, strict=True)) or [[]]
     except FileNotFoundError as error:
         raise DataError(f"no predictions at {path}: is it in the folder of a run?") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"cannot read the predictions {path}: {error}") from error
+    if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"{path} is not the file its report was made with: run the probe again.")
     names = _label_names(path, header)
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):

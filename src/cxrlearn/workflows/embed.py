@@ -244,7 +244,8 @@ def _recover(target: Target, reporter: Reporter) -> Target:
     parts, broken = usable_parts(file)
     if broken:
         reporter.notice(
-            f"{len(broken)} damaged parts of {file.name} were dropped; their images are computed again."
+            f"{len(broken)} damaged parts of {file.name} were dropped; their images are computed "
+            "again."
         )
     if not parts:
         return target
@@ -252,7 +253,8 @@ def _recover(target: Target, reporter: Reporter) -> Target:
     digests = {info.fingerprint.digest for _, info in parts}
     if len(digests) > 1 or differences(_with_fallback(target, parts[-1][1]), fingerprint):
         reporter.notice(
-            f"parts that an interrupted run left for {file.name} were made with other settings and are dropped."
+            f"parts that an interrupted run left for {file.name} were made with other settings "
+            "and are dropped."
         )
         remove_parts(file)
         return target
@@ -274,7 +276,10 @@ def _announce(works: Sequence[Work], reporter: Reporter) -> None:
         if needed <= BIG_DISK_BYTES:
             continue
         free = shutil.disk_usage(folder).free
-        line = f"{work.target.tag}: {len(work.todo):,} images, up to {needed / 1e9:.1f} GB of disk while it runs"
+        line = (
+            f"{work.target.tag}: {len(work.todo):,} images, up to {needed / 1e9:.1f} GB of disk "
+            "while it runs"
+        )
         if free < needed:
             reporter.warning(f"{line}; only {free / 1e9:.1f} GB are free in {folder}.")
         else:

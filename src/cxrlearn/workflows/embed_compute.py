@@ -1,4 +1,4 @@
-"""The part of `embed` that needs torch: one process decodes, runs the backbones and writes parts."""
+"""The part of `embed` that needs torch: one process decodes, runs backbones and writes parts."""
 
 from __future__ import annotations
 
@@ -251,7 +251,7 @@ class _Estimate:
 
     def __init__(self, total: int, reporter: Reporter) -> None:
         self._total, self._reporter = total, reporter
-        self._after = max(64, total // 100)
+        self._after = max(256, total // 50)
         self._started = time.monotonic()
 
     def update(self, done: int) -> None:
@@ -260,6 +260,6 @@ class _Estimate:
         left = (time.monotonic() - self._started) / done * (self._total - done)
         if left > LONG_RUN_SECONDS:
             self._reporter.notice(
-                f"about {left / 60:.0f} min for the other {self._total - done:,} images. It can be stopped at "
-                "any moment; the same command goes on."
+                f"about {left / 60:.0f} min for the other {self._total - done:,} images. It can be "
+                "stopped at any moment; the same command goes on."
             )

@@ -9,7 +9,7 @@ from typing import Literal
 
 from cxrlearn.errors import UsageError
 from cxrlearn.runtime.devices import usable_cores
-from cxrlearn.workflows.settings import NamedPath
+from cxrlearn.workflows.settings import NamedPath  # noqa: TC001 - settings reads the hints
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,7 +17,7 @@ class EmbedConfig:
     """Everything that decides what `embed` computes; validated as a whole at construction."""
 
     model: tuple[str, ...] = ()
-    """Backbones; each image is decoded once for all of them. `all`: every one whose weights are here."""
+    """Backbones; each image is decoded once for all of them. `all`: all whose weights are here."""
     arch: str | None = None
     """Variant of the architecture; None is the record's default."""
     pretrained_on: str | None = None
@@ -84,29 +84,42 @@ class EmbedConfig:
         """
         if self.workers == -1:
             object.__setattr__(self, "workers", usable_cores())
-        problems = []
+        problems = [*self._source_problems(), *self._device_problems(), *self._number_problems()]
         if not self.model:
-            problems.append(
-                "--model is missing: which backbone? `cxrlearn models list` names them; cxr-tiny needs no file."
+            problems.insert(
+                0,
+                "--model is missing: which backbone? `cxrlearn models list` names them; cxr-tiny "
+                "needs no file.",
             )
-        if not any([self.csv, self.train_csv, self.val_csv, self.test_csv, self.images]):
-            problems.append(
-                "no images: give --csv FILE or --images DIR, or write them into cxrlearn.toml (`cxrlearn init`)."
-            )
-        if self.images is not None and any([self.csv, self.train_csv, self.val_csv, self.test_csv]):
-            problems.append("--images stands alone: leave it out, or the CSV files.")
-        if self.gpus and self.device != "auto":
-            problems.append("--gpus and --device exclude each other.")
-        problems += [
+        if problems:
+            raise UsageError("\n".join(problems))
+
+    def _source_problems(self) -> list[str]:
+        manifests = [self.csv, self.train_csv, self.val_csv, *self.test_csv]
+        if self.images is None and not any(manifests):
+            return [
+                "no images: give --csv FILE or --images DIR, or write them into cxrlearn.toml "
+                "(`cxrlearn init`)."
+            ]
+        if self.images is not None and any(manifests):
+            return ["--images stands alone: leave it out, or the CSV files."]
+        return []
+
+    def _device_problems(self) -> list[str]:
+        problems = [
             f"--gpus: expected numbers such as 0,1, or cpu, got {name!r}."
             for name in self.gpus
             if not re.fullmatch(r"\d+|cpu", name)
         ]
-        for key, least in (("batch_size", 1), ("workers", 0), ("limit", 1), ("random_weights", 0)):
-            value = getattr(self, key)
-            if value is not None and value < least:
-                problems.append(
-                    f"--{key.replace('_', '-')}: expected at least {least}, got {value}."
-                )
-        if problems:
-            raise UsageError("\n".join(problems))
+        if self.gpus and self.device != "auto":
+            problems.append("--gpus and --device exclude each other.")
+        return problems
+
+    def _number_problems(self) -> list[str]:
+        bounds = (("batch_size", 1), ("workers", 0), ("limit", 1), ("random_weights", 0))
+        values = [(key, getattr(self, key), least) for key, least in bounds]
+        return [
+            f"--{key.replace('_', '-')}: expected at least {least}, got {value}."
+            for key, value, least in values
+            if value is not None and value < least
+        ]

@@ -6,8 +6,10 @@ import multiprocessing
 import os
 import queue
 import signal
-from contextlib import nullcontext
-from dataclasses import dataclass, replace
+import threading
+import time
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import cxrlearn.errors
@@ -17,7 +19,7 @@ from cxrlearn.runtime.signals import Terminated, terminate_as_exception
 from cxrlearn.workflows.embed import Outcome, Work
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from contextlib import AbstractContextManager
     from multiprocessing.process import BaseProcess
 
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from cxrlearn.workflows.embed_config import EmbedConfig
 
 POLL_SECONDS = 0.5
+LAST_WORDS_SECONDS = 2.0
+"""What a process said before it ended can take this long to be read."""
 PATIENCE_SECONDS = 60.0
 """How long the others may take to close their parts after one has failed."""
 
@@ -60,7 +64,8 @@ def compute_on_ranks(works: Sequence[Work], config: EmbedConfig, reporter: Repor
         ]
         arguments = (number, len(names), name, share, config, messages)
         process = context.Process(target=_rank_main, args=arguments, name=f"embed-{number}")
-        process.start()
+        with _ctrl_c_ignored():  # it reaches the caller, who ends the ranks; they inherit this
+            process.start()
         ranks.append(_Rank(number, name, process))
     total = len({image for work in works for image in work.todo})
     try:
@@ -68,6 +73,18 @@ def compute_on_ranks(works: Sequence[Work], config: EmbedConfig, reporter: Repor
             _collect(ranks, messages, works, reporter, progress)
     finally:
         _stop(ranks)
+
+
+@contextmanager
+def _ctrl_c_ignored() -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _collect(
@@ -78,11 +95,12 @@ def _collect(
     progress: Progress,
 ) -> None:
     waiting = {rank.number: rank for rank in ranks}
+    watch = _Watch()
     while waiting:
+        watch.look(waiting.values())
         try:
             number, kind, content = messages.get(timeout=POLL_SECONDS)
         except queue.Empty:
-            _refuse_dead(waiting.values())
             continue
         if kind == "progress":
             progress.advance(content)
@@ -97,14 +115,31 @@ def _collect(
                 work.done.add(outcome)
 
 
-def _refuse_dead(ranks: Sequence[_Rank] | Any) -> None:  # noqa: ANN401 - a view of a dict
-    for rank in ranks:
-        code = rank.process.exitcode
-        if code is not None:
-            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            raise HardwareError(
-                f"{rank} died ({how}). What was finished is kept; run the same command again to go on."
-            )
+@dataclass
+class _Watch:
+    """Notices processes that ended without a word."""
+
+    seen_dead: dict[int, float] = field(default_factory=dict)
+    """Rank to the moment at which its end was noticed."""
+
+    def look(self, waiting: Iterable[_Rank]) -> None:
+        """Refuse a process that has been gone for a while: its last words would have arrived.
+
+        Raises:
+            HardwareError: naming the worker and how it ended.
+        """
+        now = time.monotonic()
+        for rank in waiting:
+            if rank.process.exitcode is None:
+                continue
+            if now - self.seen_dead.setdefault(rank.number, now) > LAST_WORDS_SECONDS:
+                raise HardwareError(_obituary(rank))
+
+
+def _obituary(rank: _Rank) -> str:
+    code = rank.process.exitcode or 0
+    how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    return f"{rank} died ({how}). What was finished is kept; run the same command again to go on."
 
 
 def _stop(ranks: Sequence[_Rank]) -> None:
@@ -132,11 +167,18 @@ class _Messenger:
     warning = notice
 
     def progress(
-        self, _title: str, _total: int, *, unit: str = "images"
-    ) -> AbstractContextManager[Progress]:  # noqa: ARG002
+        self,
+        title: str,  # noqa: ARG002 - the protocol's names
+        total: int,  # noqa: ARG002
+        *,
+        unit: str = "images",  # noqa: ARG002
+    ) -> AbstractContextManager[Progress]:
         return nullcontext(self)
 
     def advance(self, amount: int = 1) -> None:
+        parent = multiprocessing.parent_process()
+        if parent is not None and not parent.is_alive():
+            raise Terminated  # nobody would merge: save and go, the next run may already wait
         self._messages.put((self._number, "progress", amount))
 
 
@@ -152,7 +194,6 @@ def _rank_main(
 
     from cxrlearn.workflows.embed_compute import compute
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, who ends the ranks
     torch.set_num_threads(max(1, usable_cores() // ranks))
     messenger = _Messenger(number, messages)
     try:

@@ -1,4 +1,4 @@
-"""From the name of a backbone to its weights, its fingerprint and its feature file, without torch."""
+"""From the name of a backbone to its weights, fingerprint and feature file, without torch."""
 
 from __future__ import annotations
 
@@ -22,24 +22,42 @@ if TYPE_CHECKING:
 class BackboneSettings(Protocol):
     """The settings that choose a backbone; every config of a command has them."""
 
+    # Properties, because the configs are frozen; `EmbedConfig` says what each means.
     @property
-    def arch(self) -> str | None: ...
+    def arch(self) -> str | None:
+        """Variant of the architecture."""
+
     @property
-    def pretrained_on(self) -> str | None: ...
+    def pretrained_on(self) -> str | None:
+        """Variant of the weights."""
+
     @property
-    def features(self) -> str | None: ...
+    def features(self) -> str | None:
+        """Which feature."""
+
     @property
-    def weights(self) -> tuple[NamedPath, ...]: ...
+    def weights(self) -> tuple[NamedPath, ...]:
+        """Files, or folders to look in."""
+
     @property
-    def preprocessing(self) -> str | None: ...
+    def preprocessing(self) -> str | None:
+        """Which rule for the pixels."""
+
     @property
-    def random_weights(self) -> int | None: ...
+    def random_weights(self) -> int | None:
+        """Seed of random weights."""
+
     @property
-    def offline(self) -> bool: ...
+    def offline(self) -> bool:
+        """Never download."""
+
     @property
-    def intensity(self) -> str: ...
+    def intensity(self) -> str:
+        """How deep pixels become grey."""
+
     @property
-    def precision(self) -> str: ...
+    def precision(self) -> str:
+        """Of the forward pass."""
 
 
 @dataclass(frozen=True)

