@@ -6,7 +6,18 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "numpy", "pandas", "sklearn", "h5py", "PIL", "torchvision", "timm", "transformers", "scipy"}
+HEAVY = {
+    "torch",
+    "numpy",
+    "pandas",
+    "sklearn",
+    "h5py",
+    "PIL",
+    "torchvision",
+    "timm",
+    "transformers",
+    "scipy",
+}
 SCRIPT = """
 import json, sys
 sys.argv = {argv!r}
@@ -36,5 +47,7 @@ def test_help_and_lists_import_nothing_heavy(argv: list[str]) -> None:
 
 def test_import_cxrlearn_imports_nothing_heavy() -> None:
     script = "import sys, cxrlearn; print(sorted({name.partition('.')[0] for name in sys.modules}))"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
     assert not any(repr(name) in done.stdout for name in HEAVY)

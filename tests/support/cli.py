@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from cxrlearn.cli import embed, init, models, probe  # noqa: F401 - each registers itself
 from cxrlearn.cli.app import app
-from cxrlearn.errors import CxrlearnError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

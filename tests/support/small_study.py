@@ -106,8 +106,8 @@ def embedded_study(folder: Path, *, seed: int = 0) -> Study:
 def _picture(generator: np.random.Generator, findings: list[int]) -> Image.Image:
     """Draw noise with a heart of some width and a shadow of some depth."""
     y, x = np.mgrid[0:SIZE, 0:SIZE] / SIZE
-    heart_width = 0.12 + 0.05 * findings[0] + 0.04 * generator.standard_normal()
-    shadow = 0.10 + 0.10 * findings[1] + 0.08 * generator.standard_normal()
+    heart_width = 0.10 + 0.12 * findings[0] + 0.06 * generator.standard_normal()
+    shadow = 0.08 + 0.16 * findings[1] + 0.08 * generator.standard_normal()
     pixels = 0.3 * generator.random((SIZE, SIZE)) + 0.2
     pixels += 0.4 * (((x - 0.55) / max(heart_width, 0.02)) ** 2 + ((y - 0.6) / 0.2) ** 2 < 1)
     pixels += 0.3 * (y > 1 - max(shadow, 0.0))

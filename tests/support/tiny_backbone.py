@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
-import cxrlearn.backbones.registry as registry
+from cxrlearn.backbones import registry
 from cxrlearn.backbones.plugins import Plugins
 from cxrlearn.backbones.spec import (
     BackboneSpec,

@@ -24,7 +24,7 @@ R = TypeVar("R")
 
 app = typer.Typer(
     name="cxrlearn",
-    help="Tells you, soon and honestly, how well each pretrained chest X-ray backbone serves your task.",
+    help="Tells how well each pretrained chest X-ray backbone serves your task, soon and honestly.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -60,32 +60,36 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
         try:
             with terminate_as_exception():
                 return command(*args, **kwargs)
-        except CxrlearnError as error:
-            if debug:
-                traceback.print_exc()
-            Terminal().error(str(error))
-            raise typer.Exit(error.exit_code) from None
-        except KeyboardInterrupt:
-            Terminal().error("interrupted. What was finished is kept; the same command goes on.")
-            raise typer.Exit(EXIT_INTERRUPTED) from None
-        except Terminated:
-            Terminal().error("stopped by SIGTERM. What was finished is kept; the same command goes on.")
-            raise typer.Exit(EXIT_TERMINATED) from None
+        except typer.Exit:
+            raise
         except BrokenPipeError:  # `cxrlearn … | head`
             sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
             raise typer.Exit(0) from None
-        except typer.Exit:
-            raise
-        except Exception as error:  # noqa: BLE001 - the one place where a bug becomes a sentence
-            _report_bug(error, debug=debug)
-            raise typer.Exit(EXIT_BUG) from None
+        except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001 - the only place
+            raise typer.Exit(_explain(error, debug=debug)) from None
 
     return run_command
 
 
-def _report_bug(error: Exception, *, debug: bool) -> None:
+def _explain(error: BaseException, *, debug: bool) -> int:
+    """Say what ended a command, and return its exit code."""
     if debug:
         traceback.print_exception(error)
+    kept = "What was finished is kept; the same command goes on."
+    if isinstance(error, CxrlearnError):
+        Terminal().error(str(error))
+        return error.exit_code
+    if isinstance(error, KeyboardInterrupt):
+        Terminal().error(f"interrupted. {kept}")
+        return EXIT_INTERRUPTED
+    if isinstance(error, Terminated):
+        Terminal().error(f"stopped by SIGTERM. {kept}")
+        return EXIT_TERMINATED
+    _report_bug(error)
+    return EXIT_BUG
+
+
+def _report_bug(error: BaseException) -> None:
     with tempfile.NamedTemporaryFile(
         "w", prefix="cxrlearn-", suffix=".log", delete=False, encoding="utf-8"
     ) as log:

@@ -14,8 +14,8 @@ from rich.markup import escape
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from rich.progress import TaskID
     from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
     from rich.table import Table
 
     from cxrlearn.runtime.events import Progress
@@ -62,7 +62,9 @@ class Terminal:
         """Print a result for people on stdout, unless it is printed as JSON."""
         if not self.as_json:
             for part in parts:
-                self._out.print(escape(part) if isinstance(part, str) else part, soft_wrap=isinstance(part, str))
+                self._out.print(
+                    escape(part) if isinstance(part, str) else part, soft_wrap=isinstance(part, str)
+                )
 
     def show_text(self, text: str) -> None:
         """Print exact text on stdout: settings, records."""
@@ -124,9 +126,14 @@ class _PlainProgress:
 
     def _line(self, now: float) -> None:
         rate = self._done / max(now - self._started, 1e-9)
-        left = f", {duration((self._total - self._done) / rate)} left" if 0 < self._done < self._total else ""
+        left = (
+            f", {duration((self._total - self._done) / rate)} left"
+            if 0 < self._done < self._total
+            else ""
+        )
         self._terminal.notice(
-            f"{self._title}: {self._done:,}/{self._total:,} {self._unit}, {rate:,.1f} {self._unit}/s{left}"
+            f"{self._title}: {self._done:,}/{self._total:,} {self._unit}, {rate:,.1f} "
+            f"{self._unit}/s{left}"
         )
 
 

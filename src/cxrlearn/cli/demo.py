@@ -32,12 +32,16 @@ def _render(result: DemoResult, terminal: Terminal) -> None:
     terminal.show(*result_tables(result.probed.report))
     terminal.show(
         "",
-        "These radiographs are made up and so are their findings: the numbers show how the program works, not "
+        "These radiographs are made up and so are their findings: the numbers show how the "
+        "program works, not "
         "how good a backbone is.",
         "",
         f"Everything is in {result.folder}/. What to type next:",
         f"  cd {result.folder}",
-        "  cxrlearn probe --C 0.01 --name weaker      another probe on the same features: nothing is embedded again",
-        "  cxrlearn models list                       backbones for real radiographs, and the files they need",
-        "  cxrlearn init                              in the folder of your own CSV files: a commented cxrlearn.toml",
+        "  cxrlearn probe --C 0.01 --name weaker      another probe on the same features: "
+        "nothing is embedded again",
+        "  cxrlearn models list                       backbones for real radiographs, and the "
+        "files they need",
+        "  cxrlearn init                              in the folder of your own CSV files: a "
+        "commented cxrlearn.toml",
     )

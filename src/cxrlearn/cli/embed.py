@@ -56,10 +56,10 @@ def embed(
 ) -> None:
     """Run a frozen backbone over every image and cache its features.
 
-    Can be stopped at any moment: the same command goes on where it was. Images that cannot be read are
-    listed and tried again next time.
+    Can be stopped at any moment: the same command goes on where it was. Images that cannot be
+    read are listed and tried again next time.
 
-    Examples:
+    For example:
 
       cxrlearn embed --model chexzero
 
@@ -80,13 +80,25 @@ def embed(
 def _render(result: EmbedResult, terminal: Terminal) -> None:
     for file in result.files:
         parts = [f"{file.computed:,} computed"]
-        parts += [f"{count:,} {word}" for count, word in ((file.copied, "copied"), (file.unchanged, "unchanged"), (len(file.failed), "failed")) if count]
-        terminal.show(f"{file.file}: {file.rows:,} images × {file.dim} features ({', '.join(parts)})")
+        parts += [
+            f"{count:,} {word}"
+            for count, word in (
+                (file.copied, "copied"),
+                (file.unchanged, "unchanged"),
+                (len(file.failed), "failed"),
+            )
+            if count
+        ]
+        terminal.show(
+            f"{file.file}: {file.rows:,} images, {file.dim} features each ({', '.join(parts)})"
+        )
         if file.constant:
             terminal.warning(f"{file.constant} images have the same value in every pixel.")
     computed = sum(file.computed for file in result.files)
     if computed:
-        terminal.notice(f"took {duration(result.seconds)}, {computed / result.seconds:.1f} images/s")
+        terminal.notice(
+            f"took {duration(result.seconds)}, {computed / result.seconds:.1f} images/s"
+        )
     report_failures(result.failed, terminal)
     terminal.show_json(
         {
@@ -108,8 +120,13 @@ def report_failures(failed: dict[str, str], terminal: Terminal) -> None:
     """List images that could not be read, the first few by name."""
     if not failed:
         return
-    terminal.warning(f"{len(failed)} images could not be read; they have no features and are tried again next time:")
+    terminal.warning(
+        f"{len(failed)} images could not be read; they have no features and are tried again next "
+        "time:"
+    )
     for name in sorted(failed)[:SHOWN_FAILURES]:
         terminal.warning(f"  {name}: {failed[name]}")
     if len(failed) > SHOWN_FAILURES:
-        terminal.warning(f"  and {len(failed) - SHOWN_FAILURES} more, in /failed of the feature file.")
+        terminal.warning(
+            f"  and {len(failed) - SHOWN_FAILURES} more, in /failed of the feature file."
+        )

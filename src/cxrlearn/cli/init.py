@@ -18,5 +18,6 @@ def init(quiet: options.Quiet = False, debug: options.Debug = False) -> None:
 
     write_settings(Path(FILE_NAME))
     Terminal(quiet=quiet).notice(
-        f"wrote {FILE_NAME}. Name your CSV files and label columns in it, then type `cxrlearn probe`."
+        f"wrote {FILE_NAME}. Name your CSV files and label columns in it, then type `cxrlearn "
+        "probe`."
     )

@@ -25,7 +25,9 @@ app.add_typer(models, name="models", rich_help_panel=HELPERS)
 Name = Annotated[str, typer.Argument(help="Backbone.", show_default=False)]
 WeightsFile = Annotated[
     Path | None,
-    typer.Option("--weights", help="Weight file, or folder to look in.", metavar="FILE", show_default=False),
+    typer.Option(
+        "--weights", help="Weight file, or folder to look in.", metavar="FILE", show_default=False
+    ),
 ]
 
 
@@ -41,7 +43,9 @@ def list_models(as_json: options.Json = False, debug: options.Debug = False) -> 
     for spec in specs:
         table.add_row(*(escape(cell) for cell in _row(spec)))
     terminal.show(
-        table, "\nAlso timm:NAME, torchvision:NAME and hf:REPOSITORY. `cxrlearn models show NAME` tells more."
+        table,
+        "\nAlso timm:NAME, torchvision:NAME and hf:REPOSITORY. `cxrlearn models show NAME` tells "
+        "more.",
     )
     for problem in plugin_problems():
         terminal.warning(problem)
@@ -65,7 +69,8 @@ def weights_status(spec: BackboneSpec) -> str:
         return "in the package"
     if isinstance(spec.weights, BuilderWeights):
         return "none needed"
-    here, files = [], []
+    here: list[str] = []
+    files: list[str] = []
     for variant in spec.variants:
         resolved = resolve(spec.name, arch=variant.arch, pretrained_on=variant.pretrained_on)
         files += variant.files[:1]
@@ -129,14 +134,21 @@ def _facts(spec: BackboneSpec) -> list[tuple[str, str]]:
     ]  # fmt: skip
     for variant in spec.variants:
         options_given = [f"--arch {variant.arch}"] if variant.arch else []
-        options_given += [f"--pretrained-on {variant.pretrained_on}"] if variant.pretrained_on else []
+        options_given += (
+            [f"--pretrained-on {variant.pretrained_on}"] if variant.pretrained_on else []
+        )
         lines = [
-            f"features: {'; '.join(f'{one.id} ({one.dim}: {one.description})' for one in variant.features)}",
+            "features: "
+            f"{'; '.join(f'{one.id} ({one.dim}: {one.description})' for one in variant.features)}",
             f"file: {' or '.join(variant.files)}" if variant.files else "",
-            f"pretrained on: {', '.join(variant.pretraining_data)}" if variant.pretraining_data else "",
+            f"pretrained on: {', '.join(variant.pretraining_data)}"
+            if variant.pretraining_data
+            else "",
             f"sha256: {variant.sha256 or 'none is published'}" if variant.files else "",
         ]
-        facts.append((" ".join(options_given) or "weights", "\n".join(line for line in lines if line)))
+        facts.append(
+            (" ".join(options_given) or "weights", "\n".join(line for line in lines if line))
+        )
     for rule in spec.preprocessings:
         steps = ", ".join(str(step) for step in rule.steps)
         scale = f"{rule.value_range}, mean {rule.mean}, std {rule.std}"
@@ -188,12 +200,18 @@ def _render_check(report: CheckReport, terminal: Terminal, *, verbose: bool) -> 
         ("file", str(report.path or "none")),
         ("sha256", f"{report.sha256 or 'none'} ({report.verification})"),
         ("form", account.form),
-        ("loaded", f"{loaded} tensors, all that the network needs; {report.parameters:,} parameters"),
+        (
+            "loaded",
+            f"{loaded} tensors, all that the network needs; {report.parameters:,} parameters",
+        ),
     ]
     dropped = Counter(key.detail for key in account.keys if key.role == "dropped")
     rows += [("dropped", f"{count} keys: {why}") for why, count in dropped.items()]
     rows += [
-        ("feature", f"{one.feature.id} ({one.feature.dim})" + (f": {one.problem}" if one.problem else ""))
+        (
+            "feature",
+            f"{one.feature.id} ({one.feature.dim})" + (f": {one.problem}" if one.problem else ""),
+        )
         for one in report.features
     ]
     if verbose:

@@ -18,68 +18,262 @@ DATA, LABELS, BACKBONE = "Data", "Labels", "Backbone"
 COMPUTE, PROBE, OUTPUT = "Computation", "Probe and evaluation", "Output"
 
 
-def _option(panel: str, help_text: str, *names: str, metavar: str | None = None) -> typer.models.OptionInfo:
+def _option(
+    panel: str, help_text: str, *names: str, metavar: str | None = None
+) -> typer.models.OptionInfo:
     option: typer.models.OptionInfo = typer.Option(
         *names, help=help_text, rich_help_panel=panel, metavar=metavar, show_default=False
     )
     return option
 
 
-Csv = Annotated[Path | None, _option(DATA, "One manifest: a row an image. Split by its split column, else 70/10/20 by patient.", metavar="FILE")]
+Csv = Annotated[
+    Path | None,
+    _option(
+        DATA,
+        "One manifest: a row an image. Split by its split column, else 70/10/20 by patient.",
+        metavar="FILE",
+    ),
+]
 TrainCsv = Annotated[Path | None, _option(DATA, "Manifest of the training images.", metavar="FILE")]
-ValCsv = Annotated[Path | None, _option(DATA, "Manifest of the validation images; every choice is made here.", metavar="FILE")]
-TestCsv = Annotated[list[str] | None, _option(DATA, "Manifest of a test set; repeat for several.", metavar="[NAME=]FILE")]
-Images = Annotated[Path | None, _option(DATA, "Embed every image below this folder; no manifest needed.", metavar="DIR")]
-ImageRoot = Annotated[Path | None, _option(DATA, "Folder the paths of the manifest are relative to. [default: the manifest's folder]", metavar="DIR")]
-PathColumn = Annotated[str | None, _option(DATA, "Column with the image paths. [default: Path, path, image or filename]", metavar="COLUMN")]
-SplitColumn = Annotated[str | None, _option(DATA, "Column of --csv that says train, val or test. [default: split]", metavar="COLUMN")]
-SplitByImage = Annotated[bool | None, _option(DATA, "Allow a random split without a patient column.", "--split-by-image")]
-PatientColumn = Annotated[str | None, _option(DATA, "Column with patient ids; `none` turns it off. [default: found by name]", metavar="COLUMN")]
-Intensity = Annotated[str | None, _option(DATA, "How 16-bit files and DICOM without a window become grey: the image's own percentiles or minmax. [default: percentile]", metavar="RULE")]
-Strict = Annotated[bool | None, _option(DATA, "Make a patient in two splits an error instead of a warning.", "--strict")]
-Limit = Annotated[int | None, _option(DATA, "Use the first N rows of each manifest only: for a quick try.", metavar="N")]
+ValCsv = Annotated[
+    Path | None,
+    _option(DATA, "Manifest of the validation images; every choice is made here.", metavar="FILE"),
+]
+TestCsv = Annotated[
+    list[str] | None,
+    _option(DATA, "Manifest of a test set; repeat for several.", metavar="[NAME=]FILE"),
+]
+Images = Annotated[
+    Path | None,
+    _option(DATA, "Embed every image below this folder; no manifest needed.", metavar="DIR"),
+]
+ImageRoot = Annotated[
+    Path | None,
+    _option(
+        DATA,
+        "Folder the paths of the manifest are relative to. [default: the manifest's folder]",
+        metavar="DIR",
+    ),
+]
+PathColumn = Annotated[
+    str | None,
+    _option(
+        DATA,
+        "Column with the image paths. [default: Path, path, image or filename]",
+        metavar="COLUMN",
+    ),
+]
+SplitColumn = Annotated[
+    str | None,
+    _option(
+        DATA, "Column of --csv that says train, val or test. [default: split]", metavar="COLUMN"
+    ),
+]
+SplitByImage = Annotated[
+    bool | None, _option(DATA, "Allow a random split without a patient column.", "--split-by-image")
+]
+PatientColumn = Annotated[
+    str | None,
+    _option(
+        DATA,
+        "Column with patient ids; `none` turns it off. [default: found by name]",
+        metavar="COLUMN",
+    ),
+]
+Intensity = Annotated[
+    str | None,
+    _option(
+        DATA,
+        "How 16-bit files and DICOM without a window become grey: the image's own percentiles or minmax. [default: percentile]",
+        metavar="RULE",
+    ),
+]
+Strict = Annotated[
+    bool | None,
+    _option(DATA, "Make a patient in two splits an error instead of a warning.", "--strict"),
+]
+Limit = Annotated[
+    int | None,
+    _option(DATA, "Use the first N rows of each manifest only: for a quick try.", metavar="N"),
+]
 
-ClassColumns = Annotated[list[str] | None, _option(LABELS, "Label columns; repeat, or separate by commas.", metavar="COLUMN,…")]
-Task = Annotated[str | None, _option(LABELS, "auto, binary, multilabel or multiclass. [default: auto]", metavar="TASK")]
-Positive = Annotated[str | None, _option(LABELS, "Which of two text values is the positive one.", metavar="VALUE")]
-Blank = Annotated[str | None, _option(LABELS, "What a blank label means: mask or zeros. [default: mask]", metavar="RULE")]
-Uncertain = Annotated[str | None, _option(LABELS, "What -1 means: mask, zeros or ones. [default: mask]", metavar="RULE")]
-NumClasses = Annotated[int | None, _option(LABELS, "Check: the number of classes that must be found.", metavar="N")]
+ClassColumns = Annotated[
+    list[str] | None,
+    _option(LABELS, "Label columns; repeat, or separate by commas.", metavar="COLUMN,…"),
+]
+Task = Annotated[
+    str | None,
+    _option(LABELS, "auto, binary, multilabel or multiclass. [default: auto]", metavar="TASK"),
+]
+Positive = Annotated[
+    str | None, _option(LABELS, "Which of two text values is the positive one.", metavar="VALUE")
+]
+Blank = Annotated[
+    str | None,
+    _option(LABELS, "What a blank label means: mask or zeros. [default: mask]", metavar="RULE"),
+]
+Uncertain = Annotated[
+    str | None,
+    _option(LABELS, "What -1 means: mask, zeros or ones. [default: mask]", metavar="RULE"),
+]
+NumClasses = Annotated[
+    int | None, _option(LABELS, "Check: the number of classes that must be found.", metavar="N")
+]
 
-Model = Annotated[str | None, _option(BACKBONE, "Backbone, as `cxrlearn models list` names it.", "--model", "-m", metavar="NAME")]
-Models = Annotated[list[str] | None, _option(BACKBONE, "Backbone, as `cxrlearn models list` names it; repeat to decode each image once for several.", "--model", "-m", metavar="NAME")]
-Arch = Annotated[str | None, _option(BACKBONE, "Variant of the architecture, such as resnet18. [default: resnet50]", metavar="NAME")]
-PretrainedOn = Annotated[str | None, _option(BACKBONE, "Variant of the weights. [default: mimic-cxr]", metavar="NAME")]
-Features = Annotated[str | None, _option(BACKBONE, "Which feature of the backbone. [default: the one its authors transfer]", metavar="ID")]
-Weights = Annotated[list[str] | None, _option(BACKBONE, "Weight file, or folder to look in. [default: $CXRLEARN_WEIGHTS_DIR, ./pretrained]", metavar="[NAME=]FILE")]
-Preprocessing = Annotated[str | None, _option(BACKBONE, "published, or original: the uniform rule of the original benchmark. [default: published]", metavar="RULE")]
-RandomWeights = Annotated[int | None, _option(BACKBONE, "Use random weights of this seed, marked in every result.", metavar="SEED")]
+Model = Annotated[
+    str | None,
+    _option(
+        BACKBONE, "Backbone, as `cxrlearn models list` names it.", "--model", "-m", metavar="NAME"
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    _option(
+        BACKBONE,
+        "Backbone, as `cxrlearn models list` names it; repeat to decode each image once for several.",
+        "--model",
+        "-m",
+        metavar="NAME",
+    ),
+]
+Arch = Annotated[
+    str | None,
+    _option(
+        BACKBONE,
+        "Variant of the architecture, such as resnet18. [default: resnet50]",
+        metavar="NAME",
+    ),
+]
+PretrainedOn = Annotated[
+    str | None, _option(BACKBONE, "Variant of the weights. [default: mimic-cxr]", metavar="NAME")
+]
+Features = Annotated[
+    str | None,
+    _option(
+        BACKBONE,
+        "Which feature of the backbone. [default: the one its authors transfer]",
+        metavar="ID",
+    ),
+]
+Weights = Annotated[
+    list[str] | None,
+    _option(
+        BACKBONE,
+        "Weight file, or folder to look in. [default: $CXRLEARN_WEIGHTS_DIR, ./pretrained]",
+        metavar="[NAME=]FILE",
+    ),
+]
+Preprocessing = Annotated[
+    str | None,
+    _option(
+        BACKBONE,
+        "published, or original: the uniform rule of the original benchmark. [default: published]",
+        metavar="RULE",
+    ),
+]
+RandomWeights = Annotated[
+    int | None,
+    _option(BACKBONE, "Use random weights of this seed, marked in every result.", metavar="SEED"),
+]
 Offline = Annotated[bool | None, _option(BACKBONE, "Never download anything.", "--offline")]
 
-Device = Annotated[str | None, _option(COMPUTE, "auto, cpu, cuda, cuda:N or mps. [default: auto]", metavar="DEVICE")]
-Gpus = Annotated[list[str] | None, _option(COMPUTE, "Start one worker each, such as 0,1 or cpu,cpu.", metavar="N,…")]
+Device = Annotated[
+    str | None,
+    _option(COMPUTE, "auto, cpu, cuda, cuda:N or mps. [default: auto]", metavar="DEVICE"),
+]
+Gpus = Annotated[
+    list[str] | None,
+    _option(COMPUTE, "Start one worker each, such as 0,1 or cpu,cpu.", metavar="N,…"),
+]
 BatchSize = Annotated[int | None, _option(COMPUTE, "Images in a batch. [default: 32]", metavar="N")]
-Workers = Annotated[int | None, _option(COMPUTE, "Processes that decode images. [default: usable cores]", metavar="N")]
-Precision = Annotated[str | None, _option(COMPUTE, "auto, fp32, bf16 or fp16. [default: bf16 on recent GPUs, else fp32]", metavar="NAME")]
-Store = Annotated[str | None, _option(COMPUTE, "float32 or float16, on disk. [default: float32]", metavar="NAME")]
-VerifyContent = Annotated[bool | None, _option(COMPUTE, "Hash every image again instead of trusting size and time.", "--verify-content")]
-AllowFailures = Annotated[bool | None, _option(COMPUTE, "Exit 0 although some images could not be read.", "--allow-failures")]
+Workers = Annotated[
+    int | None,
+    _option(COMPUTE, "Processes that decode images. [default: usable cores]", metavar="N"),
+]
+Precision = Annotated[
+    str | None,
+    _option(
+        COMPUTE,
+        "auto, fp32, bf16 or fp16. [default: bf16 on recent GPUs, else fp32]",
+        metavar="NAME",
+    ),
+]
+Store = Annotated[
+    str | None, _option(COMPUTE, "float32 or float16, on disk. [default: float32]", metavar="NAME")
+]
+VerifyContent = Annotated[
+    bool | None,
+    _option(
+        COMPUTE, "Hash every image again instead of trusting size and time.", "--verify-content"
+    ),
+]
+AllowFailures = Annotated[
+    bool | None,
+    _option(COMPUTE, "Exit 0 although some images could not be read.", "--allow-failures"),
+]
 
-UseLogreg = Annotated[bool | None, _option(PROBE, "Logistic regression on cached features; the default.", "--use-logreg")]
-C = Annotated[str | None, _option(PROBE, "Inverse regularisation strength, or auto: chosen on validation. [default: auto with a validation split, else 0.0327; multi-class 0.316]", "--C", metavar="C")]
-MaxIter = Annotated[int | None, _option(PROBE, "Most iterations of the solver. [default: 500]", metavar="N")]
-Replicates = Annotated[int | None, _option(PROBE, "Bootstrap replicates behind each interval. [default: 1000]", metavar="N")]
-Seed = Annotated[int | None, _option(PROBE, "Seed of splits and bootstrap. [default: 0]", metavar="N")]
+UseLogreg = Annotated[
+    bool | None,
+    _option(PROBE, "Logistic regression on cached features; the default.", "--use-logreg"),
+]
+C = Annotated[
+    str | None,
+    _option(
+        PROBE,
+        "Inverse regularisation strength, or auto: chosen on validation. [default: auto with a validation split, else 0.0327; multi-class 0.316]",
+        "--C",
+        metavar="C",
+    ),
+]
+MaxIter = Annotated[
+    int | None, _option(PROBE, "Most iterations of the solver. [default: 500]", metavar="N")
+]
+Replicates = Annotated[
+    int | None,
+    _option(PROBE, "Bootstrap replicates behind each interval. [default: 1000]", metavar="N"),
+]
+Seed = Annotated[
+    int | None, _option(PROBE, "Seed of splits and bootstrap. [default: 0]", metavar="N")
+]
 
-FeaturesDir = Annotated[Path | None, _option(OUTPUT, "Where feature files are. [default: features]", metavar="DIR")]
-OutputDir = Annotated[Path | None, _option(OUTPUT, "Where results go. [default: embed: features, probe: runs]", metavar="DIR")]
-Name = Annotated[str | None, _option(OUTPUT, "Name of the run. [default: TAG-logreg]", metavar="NAME")]
-Overwrite = Annotated[bool | None, _option(OUTPUT, "Overwrite a run of the same name with other settings.", "--overwrite")]
-Config = Annotated[Path | None, _option(OUTPUT, "Settings file. [default: ./cxrlearn.toml, if there]", metavar="FILE")]
-ShowConfig = Annotated[bool, typer.Option("--show-config", help="Print the resolved settings and their origin, and stop.", rich_help_panel=OUTPUT)]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say warnings and errors only.", rich_help_panel=OUTPUT)]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback behind an error.", rich_help_panel=OUTPUT)]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT)]
+FeaturesDir = Annotated[
+    Path | None, _option(OUTPUT, "Where feature files are. [default: features]", metavar="DIR")
+]
+OutputDir = Annotated[
+    Path | None,
+    _option(OUTPUT, "Where results go. [default: embed: features, probe: runs]", metavar="DIR"),
+]
+Name = Annotated[
+    str | None, _option(OUTPUT, "Name of the run. [default: TAG-logreg]", metavar="NAME")
+]
+Overwrite = Annotated[
+    bool | None,
+    _option(OUTPUT, "Overwrite a run of the same name with other settings.", "--overwrite"),
+]
+Config = Annotated[
+    Path | None,
+    _option(OUTPUT, "Settings file. [default: ./cxrlearn.toml, if there]", metavar="FILE"),
+]
+ShowConfig = Annotated[
+    bool,
+    typer.Option(
+        "--show-config",
+        help="Print the resolved settings and their origin, and stop.",
+        rich_help_panel=OUTPUT,
+    ),
+]
+Quiet = Annotated[
+    bool,
+    typer.Option("--quiet", "-q", help="Say warnings and errors only.", rich_help_panel=OUTPUT),
+]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show the traceback behind an error.", rich_help_panel=OUTPUT),
+]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT)
+]
 
 
 def given(parameters: Mapping[str, object]) -> dict[str, object]:

@@ -72,7 +72,7 @@ def probe(
     The fit sees train only, C is chosen on validation, results are of the test sets. Images without
     features are embedded first.
 
-    Examples:
+    For example:
 
       cxrlearn probe --use-logreg
 

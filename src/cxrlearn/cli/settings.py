@@ -13,6 +13,7 @@ from cxrlearn.workflows.settings import (
     HIDDEN,
     Setting,
     convert,
+    make_config,
     read_sections,
     resolve_settings,
     settings_toml,
@@ -53,7 +54,7 @@ def build_config(
         shown = {key: setting for key, setting in settings.items() if key not in HIDDEN}
         terminal.show_text(settings_toml(section, shown, with_origin=True))
         raise typer.Exit
-    return config(**{key: setting.value for key, setting in settings.items()})
+    return make_config(config, settings)
 
 
 def _other_model(settings: Mapping[str, Setting], file: str | Path | None) -> dict[str, Setting]:
@@ -67,7 +68,9 @@ def _other_model(settings: Mapping[str, Setting], file: str | Path | None) -> di
         names = convert(section["model"], tuple[str, ...])
         if not isinstance(names, tuple) or len(names) != 1:
             listed = ", ".join(str(name) for name in names) if isinstance(names, tuple) else ""
-            raise UsageError(f"--model is missing: [embed] names several ({listed}). Say which one to probe.")
+            raise UsageError(
+                f"--model is missing: [embed] names several ({listed}). Say which one to probe."
+            )
         return {"model": Setting(names[0], "cxrlearn.toml [embed]")}
     from cxrlearn.workflows.probe_features import only_feature_file
 

@@ -23,7 +23,8 @@ def result_tables(report: RunReport) -> list[Table | str]:
     lost = [split for split in report.splits if split.used < split.rows]
     parts += ["", backbone_sentence(report), *protocol_sentences(report)]
     parts += [
-        f"{split.name}: {split.rows - split.used} of {split.rows} images are left out, they have no features."
+        f"{split.name}: {split.rows - split.used} of {split.rows} images are left out, they have "
+        "no features."
         for split in lost
     ]
     return parts

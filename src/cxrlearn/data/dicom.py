@@ -7,7 +7,6 @@ inversion, padding to black.
 from __future__ import annotations
 
 import io
-import re
 import struct
 import warnings
 import zlib
@@ -25,6 +24,7 @@ from cxrlearn.data.codestream import COMPRESSED, Container, sound_codestream
 from cxrlearn.data.dicom_luts import display_share, modality_values
 from cxrlearn.data.integrity import truncated
 from cxrlearn.data.intensity import Intensity, Levels, Radiograph, levels_of, render, stretch
+from cxrlearn.data.reasons import plain
 from cxrlearn.data.size_limit import check_size
 from cxrlearn.errors import UnreadableImageError
 
@@ -126,10 +126,9 @@ def decode_dicom(data: bytes, intensity: Intensity) -> Radiograph:
 def _reason(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "not enough memory to decode this DICOM file"
-    text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(str(error).split()))
     if isinstance(error, EOFError):
         return str(truncated("DICOM file"))
-    return f"damaged DICOM file: {text[:150] or type(error).__name__}"
+    return f"damaged DICOM file: {plain(error) or type(error).__name__}"
 
 
 def _read_header(data: bytes) -> Dataset:
@@ -148,7 +147,7 @@ def _read_header(data: bytes) -> Dataset:
 
 def _check_header(dataset: Dataset) -> None:
     if "PixelData" not in dataset:
-        modality = _word(dataset.get("Modality"))
+        modality = plain(dataset.get("Modality") or "unknown", most=16)
         raise UnreadableImageError(
             f"a DICOM file without pixels (modality {modality}): not a picture, or cut off"
         )
@@ -158,17 +157,11 @@ def _check_header(dataset: Dataset) -> None:
     if int(dataset.get("NumberOfFrames") or 1) > 1:
         frames = int(dataset.NumberOfFrames)
         raise UnreadableImageError(f"a DICOM file of {frames} frames: a radiograph is one")
-    photometric = _word(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
+    photometric = plain(dataset.get("PhotometricInterpretation") or "MONOCHROME2", most=16)
     if int(dataset.get("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
         raise UnreadableImageError(f"a colour picture ({photometric}): not a radiograph")
     check_size(int(dataset.Columns), int(dataset.Rows))
     _check_depth(dataset)
-
-
-def _word(value: object) -> str:
-    """Return an element for a message: one line, whatever a damaged file holds."""
-    text = " ".join(str(value or "unknown").split())
-    return text[:40] if text.isprintable() else "unreadable"
 
 
 def _check_depth(dataset: Dataset) -> None:
@@ -198,7 +191,7 @@ def _stored_values(dataset: Dataset) -> NDArray[Any]:
         dataset.PixelData = encapsulate([sound_codestream(frame, syntax, container)])
         plugin = "gdcm"
     else:
-        raise UnreadableImageError(f"the transfer syntax {_word(syntax.name)} is not supported")
+        raise UnreadableImageError(f"the transfer syntax {plain(syntax.name)} is not supported")
     # One decoder by name: features must not depend on which others happen to be installed.
     pixels, _ = get_decoder(syntax).as_array(dataset, decoding_plugin=plugin)
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 
+from cxrlearn.data.reasons import plain
 from cxrlearn.errors import UnreadableImageError
 
 _JPEG_END, _JPEG_SCAN = b"\xff\xd9", b"\xff\xda"
@@ -55,6 +56,6 @@ def _check_png(data: bytes) -> None:
         # A capital first letter marks the chunks without which there is no picture.
         stored = int.from_bytes(data[end - 4 : end], "big")
         if kind[:1].isupper() and zlib.crc32(view[position + 4 : end - 4]) != stored:
-            name = kind.decode("ascii", "replace")
+            name = plain(kind.decode("ascii", "replace"))
             raise UnreadableImageError(f"damaged PNG: wrong checksum in its {name} part")
         position = end

@@ -8,7 +8,6 @@ ours instead (see `size_limit`).
 from __future__ import annotations
 
 import io
-import re
 import struct
 import warnings
 import zlib
@@ -26,6 +25,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from cxrlearn.data.deep_channels import deep_channels_grey, deep_rawmode
 from cxrlearn.data.integrity import check_whole, truncated
 from cxrlearn.data.intensity import Intensity, Radiograph, as_stored, levels_of, render, stretch
+from cxrlearn.data.reasons import plain
 from cxrlearn.data.size_limit import check_size
 from cxrlearn.errors import UnreadableImageError
 
@@ -107,12 +107,12 @@ def _reason(kind: str, error: BaseException) -> str:
         return f"not enough memory to decode this {kind}"
     if isinstance(error, DecompressionBombError):  # Pillow's own limit, for tiles and WebP
         return f"a {kind} of too many pixels: {error}"
-    text = re.sub(r" at 0x[0-9a-fA-F]+", "", " ".join(str(error).split()))
+    text = plain(error)
     if "truncated" in text.lower() or isinstance(error, EOFError):
         return str(truncated(kind))
     if isinstance(error, OSError | ValueError | SyntaxError) and "unpack" not in text:
         text = text.replace("not identified by this driver", "its header makes no sense")
-        return f"damaged {kind}: {text[:150]}"
+        return f"damaged {kind}: {text}"
     return f"damaged {kind}: its header makes no sense"  # what stumbled was Python, over numbers
 
 

@@ -75,12 +75,11 @@ def _choice(report: RunReport) -> str:
 def _intervals(name: str, evaluation: Evaluation) -> str:
     plural = "s" if evaluation.clusters != 1 else ""
     alone = ""
-    if evaluation.unit == "patient" and evaluation.rows_without_patient:
-        alone = (
-            f"; {evaluation.rows_without_patient:,} images name no patient and count as one each"
-        )
-    elif evaluation.unit == "image":
+    lone = evaluation.rows_without_patient
+    if evaluation.unit == "image":
         alone = "; no patient ids: if patients have several images, these intervals are too narrow"
+    elif lone:
+        alone = f"; {lone:,} of them stand for images that name no patient"
     return (
         f"{name}: {evaluation.rows:,} images of {evaluation.clusters:,} {evaluation.unit}{plural}; "
         f"{evaluation.confidence:.0%} intervals by {evaluation.interval_method}, "

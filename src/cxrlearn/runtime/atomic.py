@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-_FULL = {errno.ENOSPC: "no space left", errno.EFBIG: "file size limit", errno.EDQUOT: "quota used up"}
+_FULL = {
+    errno.ENOSPC: "no space left",
+    errno.EFBIG: "file size limit",
+    errno.EDQUOT: "quota used up",
+}
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 _hook: Callable[[str], None] | None = None

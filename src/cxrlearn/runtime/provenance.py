@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import platform
 import socket
 import sys
@@ -27,7 +27,7 @@ def _version(name: str) -> str:
 def provenance() -> dict[str, object]:
     """Return versions, host and time; nothing a result may depend on without saying so."""
     return {
-        "created": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "host": socket.gethostname(),
         "platform": platform.platform(),
         "python": platform.python_version(),

@@ -5,7 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cxrlearn.data.labels import LabelPolicy, count_labels, define_task, one_class_labels, read_labels, suggest_class_columns
+from cxrlearn.data.labels import (
+    LabelPolicy,
+    count_labels,
+    define_task,
+    one_class_labels,
+    read_labels,
+    suggest_class_columns,
+)
 from cxrlearn.data.manifest import Manifest, read_manifest
 from cxrlearn.data.splits import by_column, by_image, by_patient, patient_overlap
 from cxrlearn.errors import DataError, UsageError
@@ -43,7 +50,7 @@ def load_sets(config: ProbeConfig, reporter: Reporter) -> ImageSets:
     """Read the manifests and divide them.
 
     Raises:
-        DataError: a fault of a manifest, an empty split, or, under `--strict`, a patient in two splits.
+        DataError: a fault of a manifest, an empty split, or, with `--strict`, a shared patient.
         UsageError: a split has to be drawn and there is no patient column.
     """
     sets = _separate_files(config) if config.csv is None else _one_file(config, config.csv)
@@ -62,7 +69,9 @@ def _separate_files(config: ProbeConfig) -> ImageSets:
     val = None if config.val_csv is None else _read(config, config.val_csv, "val")
     if config.train_csv is None:  # ProbeConfig has refused this
         raise UsageError("--train-csv is missing.")
-    return ImageSets(_read(config, config.train_csv, "train"), val, tests, "the split of the given files")
+    return ImageSets(
+        _read(config, config.train_csv, "train"), val, tests, "the split of the given files"
+    )
 
 
 def _read(config: ProbeConfig, file: Path, name: str) -> Manifest:
@@ -74,7 +83,11 @@ def _read(config: ProbeConfig, file: Path, name: str) -> Manifest:
         patient_column=config.patient_column,
         split_column=config.split_column,
     )
-    return manifest if config.limit is None else manifest.select(range(min(config.limit, len(manifest))), name=name)
+    return (
+        manifest
+        if config.limit is None
+        else manifest.select(range(min(config.limit, len(manifest))), name=name)
+    )
 
 
 def _one_file(config: ProbeConfig, file: Path) -> ImageSets:
@@ -91,8 +104,10 @@ def _one_file(config: ProbeConfig, file: Path) -> ImageSets:
         origin, drawn = f"drawn by image, 70/10/20, seed {config.seed}", True
     else:
         raise UsageError(
-            f"{file} has neither a split column nor a patient column, so a patient could land in train and "
-            "in test. Name one (--split-column, --patient-column), or allow it with --split-by-image."
+            f"{file} has neither a split column nor a patient column, so a patient could land in "
+            "train and "
+            "in test. Name one (--split-column, --patient-column), or allow it with "
+            "--split-by-image."
         )
     missing = [name for name in ("train", "test") if name not in parts]
     if missing:

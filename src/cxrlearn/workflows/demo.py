@@ -17,7 +17,7 @@ from cxrlearn.workflows.embed import run_embed
 from cxrlearn.workflows.embed_config import EmbedConfig
 from cxrlearn.workflows.probe import run_probe
 from cxrlearn.workflows.probe_config import ProbeConfig
-from cxrlearn.workflows.settings import FILE_NAME, resolve_settings
+from cxrlearn.workflows.settings import FILE_NAME, make_config, resolve_settings
 from cxrlearn.workflows.template import write_settings
 
 if TYPE_CHECKING:
@@ -68,13 +68,15 @@ def run_demo(
     reused = _prepare(folder, n_images, reporter)
     with chdir(folder):
         reporter.notice(f"$ cxrlearn embed --model {MODEL}")
-        settings = resolve_settings(EmbedConfig, "embed", {"model": (MODEL,)}, file=None, environment={})
-        embedded = run_embed(
-            EmbedConfig(**{key: one.value for key, one in settings.items()}), reporter
+        settings = resolve_settings(
+            EmbedConfig, "embed", {"model": (MODEL,)}, file=None, environment={}
         )
+        embedded = run_embed(make_config(EmbedConfig, settings), reporter)
         reporter.notice("$ cxrlearn probe --use-logreg")
-        settings = resolve_settings(ProbeConfig, "probe", {"model": MODEL}, file=None, environment={})
-        probed = run_probe(ProbeConfig(**{key: one.value for key, one in settings.items()}), reporter)
+        settings = resolve_settings(
+            ProbeConfig, "probe", {"model": MODEL}, file=None, environment={}
+        )
+        probed = run_probe(make_config(ProbeConfig, settings), reporter)
     return DemoResult(folder, reused, embedded, probed)
 
 
@@ -82,16 +84,23 @@ def _prepare(folder: Path, n_images: int, reporter: Reporter) -> bool:
     """Write the data set, unless an earlier demo has; return whether it was there."""
     mark = folder / MARK
     if folder.exists() and not folder.is_dir():
-        raise UsageError(f"{folder} is a file; the demo needs a folder of that name. Run it elsewhere.")
+        raise UsageError(
+            f"{folder} is a file; the demo needs a folder of that name. Run it elsewhere."
+        )
     if folder.exists() and any(folder.iterdir()) and not mark.is_file():
         raise UsageError(
-            f"{folder}/ has content that no demo wrote, so it was left alone. Move it away, or run the "
+            f"{folder}/ has content that no demo wrote, so it was left alone. Move it away, or "
+            "run the "
             "demo in another folder."
         )
     with disk_errors(folder, "Run the demo in a folder you may write to."):
         folder.mkdir(exist_ok=True)
     done = json.dumps({"images": n_images})
-    if mark.is_file() and mark.read_text(encoding="utf-8") == done and (folder / FILE_NAME).is_file():
+    if (
+        mark.is_file()
+        and mark.read_text(encoding="utf-8") == done
+        and (folder / FILE_NAME).is_file()
+    ):
         reporter.notice(f"{folder}/ is there from an earlier demo: its radiographs are used again.")
         return True
     write_text(mark, "{}", step="demo.mark")

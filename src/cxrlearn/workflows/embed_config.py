@@ -9,7 +9,7 @@ from typing import Literal
 
 from cxrlearn.errors import UsageError
 from cxrlearn.runtime.devices import usable_cores
-from cxrlearn.workflows.settings import NamedPath  # noqa: TC001 - settings reads the hints
+from cxrlearn.workflows.settings import NamedPath
 
 
 @dataclass(frozen=True, kw_only=True)

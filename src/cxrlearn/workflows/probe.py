@@ -6,7 +6,6 @@ import csv
 import io
 import tomllib
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrlearn.errors import UsageError
@@ -27,6 +26,7 @@ from cxrlearn.workflows.settings import Setting, settings_toml
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -40,7 +40,16 @@ if TYPE_CHECKING:
     from cxrlearn.workflows.probe_config import ProbeConfig
     from cxrlearn.workflows.probe_features import ProbeFeatures
 
-NOT_COMPARED = {"overwrite", "workers", "device", "gpus", "batch_size", "allow_failures", "offline", "name"}
+NOT_COMPARED = {
+    "overwrite",
+    "workers",
+    "device",
+    "gpus",
+    "batch_size",
+    "allow_failures",
+    "offline",
+    "name",
+}
 """Settings that do not decide a result: a run may be repeated with others."""
 
 
@@ -112,7 +121,15 @@ def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
     predictions = {name: predict(fit, data[name]) for name in sets.tests}
     evaluations = {name: _evaluate(config, fit, predictions[name]) for name in sets.tests}
     report = build_report(
-        folder.name, config, sets, labelled, features, fit, choice, evaluations, tuple(recorder.warnings)
+        folder.name,
+        config,
+        sets,
+        labelled,
+        features,
+        fit,
+        choice,
+        evaluations,
+        tuple(recorder.warnings),
     )
     _write(folder, report, predictions, sets, config, fit, features)
     return ProbeResult(report, folder, features.failed, config.allow_failures)
@@ -202,7 +219,8 @@ def _warn_of_fit(fit: LogisticFit, reporter: Reporter) -> None:
     unfinished = [label.name for label in fit.labels if label.converged is False]
     if unfinished:
         reporter.warning(
-            f"the solver stopped before it had converged for {', '.join(unfinished)}: raise --max-iter."
+            f"the solver stopped before it had converged for {', '.join(unfinished)}: raise "
+            "--max-iter."
         )
 
 
@@ -254,15 +272,20 @@ def _refuse_other_run(folder: Path, config: ProbeConfig) -> None:
     try:
         there = tomllib.loads(file.read_text(encoding="utf-8")).get("probe", {})
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"{folder} holds a run that cannot be read ({error}). Use --name or --overwrite.") from error
+        raise UsageError(
+            f"{folder} holds a run that cannot be read ({error}). Use --name or --overwrite."
+        ) from error
     mine = tomllib.loads(run_settings(config))["probe"]
     differing = sorted(
-        key for key in (there.keys() | mine.keys()) - NOT_COMPARED if there.get(key) != mine.get(key)
+        key
+        for key in (there.keys() | mine.keys()) - NOT_COMPARED
+        if there.get(key) != mine.get(key)
     )
     if differing:
         keys = ", ".join(differing)
         raise UsageError(
-            f"{folder} holds a run with other settings ({keys} differ). Give this one a --name, or --overwrite it."
+            f"{folder} holds a run with other settings ({keys} differ). Give this one a --name, "
+            "or --overwrite it."
         )
 
 

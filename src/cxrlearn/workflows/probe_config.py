@@ -74,7 +74,7 @@ class ProbeConfig:
     use_logreg: bool = True
     """Logistic regression; the only probe so far."""
     C: float | Literal["auto"] | None = None
-    """Inverse regularisation strength; None is `auto` with a validation split, else the original's."""
+    """Inverse regularisation strength; None is `auto` where there is a validation split."""
     max_iter: int = 500
     """Most iterations of the solver."""
     replicates: int = 1000
@@ -113,7 +113,9 @@ class ProbeConfig:
         problems = [*self._source_problems(), *self._number_problems()]
         if not self.use_logreg:
             problems.append("--use-logreg is the only probe so far; leave it on.")
-        if self.name is not None and (self.name in {"", ".", ".."} or set(self.name) & set('/\\:*?"<>|')):
+        if self.name is not None and (
+            self.name in {"", ".", ".."} or set(self.name) & set('/\\:*?"<>|')
+        ):
             problems.append(f"--name: {self.name!r} cannot be the name of a folder.")
         if problems:
             raise UsageError("\n".join(problems))
@@ -121,19 +123,33 @@ class ProbeConfig:
     def _source_problems(self) -> list[str]:
         three = [self.train_csv, self.val_csv, *self.test_csv]
         if self.csv is not None and any(three):
-            return ["--csv stands alone: leave out --train-csv, --val-csv and --test-csv, or --csv."]
+            return [
+                "--csv stands alone: leave out --train-csv, --val-csv and --test-csv, or --csv."
+            ]
         if self.csv is not None:
             return []
         if not any(three):
-            return ["no data: give --csv FILE, or --train-csv, --val-csv and --test-csv, or write them into cxrlearn.toml (`cxrlearn init`)."]
+            return [
+                "no data: give --csv FILE, or --train-csv, --val-csv and --test-csv, or write "
+                "them into cxrlearn.toml (`cxrlearn init`)."
+            ]
         problems = []
         if self.train_csv is None:
             problems.append("--train-csv is missing: the probe is fitted on it.")
         if not self.test_csv:
-            problems.append("--test-csv is missing: results are reported on it, never on validation.")
+            problems.append(
+                "--test-csv is missing: results are reported on it, never on validation."
+            )
         names = self.test_names()
-        problems += [f"--test-csv: two test sets are named {name!r}; give names, as in {name}2=FILE." for name in sorted({n for n in names if names.count(n) > 1})]
-        problems += [f"--test-csv: {name!r} cannot name a test set; it is the name of another split." for name in names if name in {"train", "val"}]
+        problems += [
+            f"--test-csv: two test sets are named {name!r}; give names, as in {name}2=FILE."
+            for name in sorted({n for n in names if names.count(n) > 1})
+        ]
+        problems += [
+            f"--test-csv: {name!r} cannot name a test set; it is the name of another split."
+            for name in names
+            if name in {"train", "val"}
+        ]
         return problems
 
     def _number_problems(self) -> list[str]:
@@ -141,16 +157,28 @@ class ProbeConfig:
         if isinstance(self.C, float) and not 0 < self.C < float("inf"):
             problems.append(f"--C: expected a positive number or auto, got {self.C}.")
         if self.C == "auto" and self.csv is None and self.val_csv is None:
-            problems.append("--C auto needs a validation split (--val-csv): C is chosen there. Or give a number.")
-        for key, least in (("max_iter", 1), ("replicates", 100), ("batch_size", 1), ("workers", 0), ("seed", 0)):
+            problems.append(
+                "--C auto needs a validation split (--val-csv): C is chosen there. Or give a "
+                "number."
+            )
+        for key, least in (
+            ("max_iter", 1),
+            ("replicates", 100),
+            ("batch_size", 1),
+            ("workers", 0),
+            ("seed", 0),
+        ):
             if getattr(self, key) < least:
-                problems.append(f"--{key.replace('_', '-')}: expected at least {least}, got {getattr(self, key)}.")
+                problems.append(
+                    f"--{key.replace('_', '-')}: expected at least {least}, got "
+                    f"{getattr(self, key)}."
+                )
         if self.limit is not None and self.limit < 1:
             problems.append(f"--limit: expected at least 1, got {self.limit}.")
         return problems
 
     def test_names(self) -> list[str]:
-        """Return the name of every test set: the one given, `test` for a single one, else the file's stem."""
+        """Return the names of the test sets: as given, `test` for a single one, else its stem."""
         if len(self.test_csv) == 1:
             return [self.test_csv[0].name or "test"]
         return [file.name or file.path.stem for file in self.test_csv]

@@ -1,4 +1,4 @@
-"""The features of every split, looked up by image and content; what is missing is embedded first."""
+"""The features of every split, looked up by image and content; missing ones are embedded first."""
 
 from __future__ import annotations
 
@@ -67,9 +67,14 @@ def only_feature_file(folder: Path) -> dict[str, object]:
     """
     files = sorted(folder.glob("*.h5")) if folder.is_dir() else []
     if len(files) != 1:
-        there = f"{folder} holds {', '.join(file.stem for file in files)}" if files else f"{folder} holds no feature file"
+        there = (
+            f"{folder} holds {', '.join(file.stem for file in files)}"
+            if files
+            else f"{folder} holds no feature file"
+        )
         raise UsageError(
-            f"--model is missing: which backbone? {there}. `cxrlearn models list` names the backbones; cxr-tiny needs no file."
+            f"--model is missing: which backbone? {there}. `cxrlearn models list` names the "
+            "backbones; cxr-tiny needs no file."
         )
     found = read_info(files[0]).fingerprint
     return {
@@ -94,7 +99,9 @@ def find_target(config: ProbeConfig, reporter: Reporter) -> Target:
         target = None if config.weights else _target_of_file(config.model, config)
         if target is None:
             raise
-        reporter.notice(f"the weights of {config.model} are not here; {target.file} is taken as it is.")
+        reporter.notice(
+            f"the weights of {config.model} are not here; {target.file} is taken as it is."
+        )
         return target
 
 
@@ -130,12 +137,15 @@ def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> P
     rows = _rows(target, sets)
     missing = sum(int((found < 0).sum()) for found in rows.values())
     if missing:
-        reporter.notice(f"{missing:,} images have no {target.tag} features yet: embedding them first.")
+        reporter.notice(
+            f"{missing:,} images have no {target.tag} features yet: embedding them first."
+        )
         run_embed(embed_config(config, target), reporter)
         rows = _rows(target, sets)
     failed = read_failed(target.file)
     splits = {
-        name: _split(target, manifest, rows[name], failed) for name, manifest in sets.named().items()
+        name: _split(target, manifest, rows[name], failed)
+        for name, manifest in sets.named().items()
     }
     return ProbeFeatures(target, read_info(target.file), splits)
 
@@ -156,7 +166,8 @@ def _split(
     if len(kept) == 0:
         why = next(iter(unreadable.values()), "they have no features")
         raise DataError(
-            f"none of the {len(rows):,} images of {manifest.name} can be used ({without[0]}: {why}). "
+            f"none of the {len(rows):,} images of {manifest.name} can be used ({without[0]}: "
+            f"{why}). "
             "Check --image-root and the paths in the manifest."
         )
     features = read_rows(target.file, rows[kept])
@@ -166,7 +177,9 @@ def _split(
 
 def embed_config(config: ProbeConfig, target: Target) -> EmbedConfig:
     """Return the settings of `embed` for the images of a probe."""
-    shared = {field.name for field in fields(EmbedConfig)} & {field.name for field in fields(config)}
+    shared = {field.name for field in fields(EmbedConfig)} & {
+        field.name for field in fields(config)
+    }
     values = {name: getattr(config, name) for name in shared - {"model", "output_dir"}}
     # The file that was found may have been made on purpose with another type on disk.
     store = target.fingerprint.store

@@ -40,7 +40,8 @@ def load_backbone(
     Returns:
         A module in eval mode without gradients. Called on normalised images (N, 3, H, W) float32
         it returns features (N, D) float32. `.preprocess(path or PIL image)` gives one (3, H, W)
-        input, `.record` the backbone's record, `.load_account` what became of every key of the file.
+        input, `.record` the backbone's record, `.load_account` what became of every key of the
+        file.
 
     Raises:
         WeightsError: unknown name; weights missing, unsafe, damaged or of another model.

@@ -2,7 +2,7 @@
 
 The fields of a config dataclass are the settings: their names are the keys of the file, the
 environment variables (`CXRLEARN_` and the name in capitals) and, with dashes, the options. A value
-is converted to its field's type here; whether values make sense together is the config's own affair.
+is converted to its field's type here; whether values make sense together the config decides.
 """
 
 from __future__ import annotations
@@ -13,12 +13,23 @@ import tomllib
 import types
 from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Union, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from cxrlearn.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+T = TypeVar("T")
 
 FILE_NAME = "cxrlearn.toml"
 SECTIONS = ("data", "embed", "probe")
@@ -70,7 +81,9 @@ def resolve_settings(
     hints = get_type_hints(config)
     problems: list[str] = []
     layers = [_file_layer(file, section, hints, problems), _environment_layer(environment, hints)]
-    layers.append({key: (value, "command line") for key, value in given.items() if value is not None})
+    layers.append(
+        {key: (value, "command line") for key, value in given.items() if value is not None}
+    )
     resolved: dict[str, Setting] = {}
     for field in fields(config):
         if field.default is not MISSING:
@@ -86,6 +99,16 @@ def resolve_settings(
     if problems:
         raise UsageError("\n".join(problems))
     return resolved
+
+
+def make_config(config: type[T], settings: Mapping[str, Setting]) -> T:
+    """Build a config from resolved settings, whose types `resolve_settings` has seen to.
+
+    Raises:
+        UsageError: values that do not go together, all problems in one message.
+    """
+    values: dict[str, Any] = {key: setting.value for key, setting in settings.items()}
+    return config(**values)
 
 
 def option_name(key: str) -> str:
@@ -162,7 +185,7 @@ def _environment_layer(
 
 
 def _meant(name: str, known: object) -> str:
-    close = difflib.get_close_matches(name, sorted(known), n=1)  # type: ignore[call-overload]
+    close = difflib.get_close_matches(name, sorted(known), n=1)
     return f": did you mean {close[0]!r}?" if close else ""
 
 
@@ -282,7 +305,9 @@ def _convert_number(raw: object, hint: object) -> int | float:
         raise ValueError(f"expected {name}, got {raw!r}") from None
 
 
-def settings_toml(section: str, settings: Mapping[str, Setting], *, with_origin: bool = False) -> str:
+def settings_toml(
+    section: str, settings: Mapping[str, Setting], *, with_origin: bool = False
+) -> str:
     """Write settings as a section of `cxrlearn.toml`; what is None stands in a comment.
 
     Args:

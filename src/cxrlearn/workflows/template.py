@@ -35,7 +35,7 @@ BLANK_DATA = """\
 train_csv = "train.csv"
 val_csv = "val.csv"          # every choice is made here, never on test
 test_csv = "test.csv"        # several: ["internal=test.csv", "external=other.csv"]
-# csv = "all.csv"            # instead of the three: one file, by its split column or 70/10/20 by patient
+# csv = "all.csv"            # instead of the three: by its split column, or 70/10/20 by patient
 # image_root = "images"      # default: the folder of each csv
 # path_column = "Path"
 # patient_column = "patient_id"
@@ -53,5 +53,7 @@ def write_settings(path: Path, *, data: str = BLANK_DATA, model: str = "cxr-tiny
         DiskError: it cannot be written.
     """
     if path.exists():
-        raise UsageError(f"{path} is there already and was left alone. Edit it, or move it away first.")
+        raise UsageError(
+            f"{path} is there already and was left alone. Edit it, or move it away first."
+        )
     write_text(path, TEMPLATE.format(data=data, model=json.dumps(model)), step="settings")

@@ -91,7 +91,7 @@ def _decodes_or_is_unreadable(data: bytes) -> None:
             assert radiograph.pixels.ndim == 2
             return
     assert reason
-    assert "\n" not in reason
+    assert reason.isprintable()
     assert " at 0x" not in reason
 
 

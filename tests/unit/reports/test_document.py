@@ -116,7 +116,7 @@ def test_protocol_says_which_split_decided_what_and_the_unit_of_resampling(
     )
     assert re.match(
         r"test: 80 images of \d+ patients; 95% intervals by percentile bootstrap, resampling "
-        r"patients with replacement, 100 replicates, seed 5; 1 images name no patient",
+        r"patients with replacement, 100 replicates, seed 5; 1 of them stand for images that name no patient",
         first,
     )
     assert second.startswith("ext,1: ")
@@ -154,6 +154,12 @@ def test_images_without_patients_are_said_to_give_narrow_intervals(report: RunRe
     said = report_document(changed, {})["protocol"][3]
     assert "80 images of 1 image;" in said
     assert "no patient ids: if patients have several images, these intervals are too narrow" in said
+
+
+def test_nothing_is_added_where_every_image_names_its_patient(report: RunReport) -> None:
+    evaluation = replace(report.results[0].evaluation, rows_without_patient=0)
+    changed = replace(report, results=(replace(report.results[0], evaluation=evaluation),))
+    assert report_document(changed, {})["protocol"][3].endswith("100 replicates, seed 5.")
 
 
 def test_random_weights_are_named_before_anything_else(report: RunReport) -> None:

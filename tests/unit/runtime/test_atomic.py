@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import errno
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cxrlearn.errors import DiskError
 from cxrlearn.runtime.atomic import disk_errors, hook_write_steps, replace_file, write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def test_a_file_is_replaced_as_a_whole(tmp_path: Path) -> None:
@@ -53,7 +56,7 @@ def test_a_crash_before_the_move_leaves_the_old_file(tmp_path: Path, step: str) 
 
 
 def test_the_error_number_is_found_in_the_words_of_h5py(tmp_path: Path) -> None:
-    words = "Can't write data (file write failed: errno = 28, error message = 'No space left on device')"
+    words = "Can't write data (write failed: errno = 28, error message = 'No space left on device')"
     with pytest.raises(DiskError, match="no space left"), disk_errors(tmp_path / "a.h5", "Kept."):
         raise OSError(words)
     with pytest.raises(DiskError, match="no space left"), disk_errors(tmp_path / "a.h5", "Kept."):

@@ -30,12 +30,12 @@ def in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def resolve(
     given: dict[str, object] | None = None, environment: dict[str, str] | None = None
 ) -> dict[str, Setting]:
-    return resolve_settings(
-        Example, "probe", given or {}, file=None, environment=environment or {}
-    )
+    return resolve_settings(Example, "probe", given or {}, file=None, environment=environment or {})
 
 
-def test_each_layer_overrides_the_one_below_and_says_where_the_value_is_from(tmp_path: Path) -> None:
+def test_each_layer_overrides_the_one_below_and_says_where_the_value_is_from(
+    tmp_path: Path,
+) -> None:
     assert resolve()["batch_size"] == Setting(32, "default")
     Path("cxrlearn.toml").write_text("[probe]\nbatch_size = 8\n")
     assert resolve()["batch_size"] == Setting(8, "cxrlearn.toml [probe]")
@@ -64,7 +64,9 @@ def test_paths_of_the_file_are_relative_to_the_file(tmp_path: Path) -> None:
 
 def test_an_unknown_key_is_refused_with_a_suggestion() -> None:
     Path("cxrlearn.toml").write_text("[probe]\nbatchsize = 8\n")
-    with pytest.raises(UsageError, match=r"unknown key 'batchsize' in \[probe\]: did you mean 'batch_size'"):
+    with pytest.raises(
+        UsageError, match=r"unknown key 'batchsize' in \[probe\]: did you mean 'batch_size'"
+    ):
         resolve()
 
 

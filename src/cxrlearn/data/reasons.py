@@ -1,0 +1,18 @@
+"""Words out of damaged files, made fit for a message."""
+
+from __future__ import annotations
+
+import re
+
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+
+def plain(text: object, *, most: int = 150) -> str:
+    """Return `text` in one line of printable signs, the same in every run.
+
+    Args:
+        text: whatever a file or a library says.
+        most: signs to keep.
+    """
+    line = _ADDRESS.sub("", " ".join(str(text).split()))
+    return "".join(sign if sign.isprintable() else "?" for sign in line[:most])
