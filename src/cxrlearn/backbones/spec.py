@@ -43,6 +43,7 @@ from cxrlearn.backbones.pixelsteps import (
     Step,
     final_size,
     step_as_dict,
+    step_in_words,
 )
 
 if TYPE_CHECKING:
@@ -124,6 +125,15 @@ class Preprocessing:
     def input_size(self) -> tuple[int, int]:
         """(height, width) of the tensor that the network gets."""
         return (self.tensor_size,) * 2 if self.tensor_size else self.picture_size
+
+    def in_words(self) -> str:
+        """Return the rule for people, in one line."""
+        parts = [step_in_words(step) for step in self.steps]
+        mean, std = (", ".join(map(str, values)) for values in (self.mean, self.std))
+        parts.append(f"values {self.value_range}, minus {mean}, over {std}")
+        if self.tensor_size:
+            parts.append(f"then the tensor to {self.tensor_size} (bicubic, not antialiased)")
+        return "; ".join(parts)
 
     def identity(self) -> dict[str, object]:
         """Return what decides the pixels, as JSON-ready data: neither the name nor the source."""

@@ -95,6 +95,8 @@ def verification(published: str | None, sha256: str | None) -> str:
     """
     if published is None or sha256 is None:
         return "not verified: no published hash"
+    if sha256 == published:
+        return "verified: it is the published one"
     if sha256.startswith(published):
         return f"verified: sha256 begins with {published}, as published"
     return f"NOT the published file: sha256 begins with {sha256[:8]}, published is {published}"

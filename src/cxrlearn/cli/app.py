@@ -8,9 +8,10 @@ import sys
 import tempfile
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 import typer
+import typer.core
 
 from cxrlearn.cli.console import Terminal
 from cxrlearn.errors import CxrlearnError
@@ -22,8 +23,37 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 
+# Typer brings its own copy of click in newer versions; the base of its errors is found either way.
+_USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__bases__[0])
+
+
+class _Commands(typer.core.TyperGroup):
+    """Says what is wrong with what was typed as every other failure is said: `error: ...`."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as in Typer
+        """Run the command that was typed; see `click.Command.main`."""
+        if not extra.pop("standalone_mode", True):
+            return super().main(*args, **extra, standalone_mode=False)
+        try:
+            code = super().main(*args, **extra, standalone_mode=False)
+        except _USAGE_ERROR as error:
+            sys.exit(_explain_typing(error))
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain_typing(error: Any) -> int:  # noqa: ANN401 - click's, or Typer's own copy of it
+    """Say in one line what is wrong with the command line."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        error.show()
+    else:
+        where = error.ctx.command_path if error.ctx is not None else "cxrlearn"
+        Terminal().error(f"{error.format_message().rstrip('.')}. `{where} --help` tells more.")
+    return int(error.exit_code)
+
+
 app = typer.Typer(
     name="cxrlearn",
+    cls=_Commands,
     help="Tells how well each pretrained chest X-ray backbone serves your task, soon and honestly.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 models = typer.Typer(help="List, show and check backbones.", no_args_is_help=True)
 app.add_typer(models, name="models", rich_help_panel=HELPERS)
 
-Name = Annotated[str, typer.Argument(help="Backbone.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(help="Backbone, as `cxrlearn models list` names it.", show_default=False)
+]
 WeightsFile = Annotated[
     Path | None,
     typer.Option(
@@ -39,7 +41,8 @@ def list_models(as_json: options.Json = False, debug: options.Debug = False) -> 
 
     terminal = Terminal(as_json=as_json)
     specs = list_specs()
-    table = Table("name", "backbone", "variants", "features", "weights", box=None, pad_edge=False)
+    table = Table("name", "backbone", "variants", "features", box=None, pad_edge=False)
+    table.add_column("weights", overflow="fold")  # a file's name is never cut short
     for spec in specs:
         table.add_row(*(escape(cell) for cell in _row(spec)))
     terminal.show(
@@ -114,11 +117,18 @@ def show(name: Name, as_json: options.Json = False, debug: options.Debug = False
 
     terminal = Terminal(as_json=as_json)
     spec = get_spec(name, notify=terminal.notice)
-    table = Table.grid(padding=(0, 2))
+    table = _facts_table()
     for key, value in _facts(spec):
         table.add_row(f"[bold]{key}[/bold]", escape(value))
     terminal.show(table)
     terminal.show_json(_as_json(spec))
+
+
+def _facts_table() -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a hash is never cut short
+    return table
 
 
 def _facts(spec: BackboneSpec) -> list[tuple[str, str]]:
@@ -150,9 +160,7 @@ def _facts(spec: BackboneSpec) -> list[tuple[str, str]]:
             (" ".join(options_given) or "weights", "\n".join(line for line in lines if line))
         )
     for rule in spec.preprocessings:
-        steps = ", ".join(str(step) for step in rule.steps)
-        scale = f"{rule.value_range}, mean {rule.mean}, std {rule.std}"
-        facts.append((f"pixels: {rule.name}", f"{steps}; {scale}\n{rule.source}"))
+        facts.append((f"pixels: {rule.name}", f"{rule.in_words()}\n{rule.source}"))
     return facts
 
 
@@ -194,7 +202,7 @@ def check(
 
 def _render_check(report: CheckReport, terminal: Terminal, *, verbose: bool) -> None:
     account = report.account
-    table = Table.grid(padding=(0, 2))
+    table = _facts_table()
     loaded = sum(key.role == "loaded" for key in account.keys)
     rows = [
         ("file", str(report.path or "none")),

@@ -21,8 +21,11 @@ COMPUTE, PROBE, OUTPUT = "Computation", "Probe and evaluation", "Output"
 def _option(
     panel: str, help_text: str, *names: str, metavar: str | None = None
 ) -> typer.models.OptionInfo:
+    literal = help_text.replace(
+        "[", r"\["
+    )  # Rich would take "[default: 1]" for a style and drop it
     option: typer.models.OptionInfo = typer.Option(
-        *names, help=help_text, rich_help_panel=panel, metavar=metavar, show_default=False
+        *names, help=literal, rich_help_panel=panel, metavar=metavar, show_default=False
     )
     return option
 
@@ -31,7 +34,7 @@ Csv = Annotated[
     Path | None,
     _option(
         DATA,
-        "One manifest: a row an image. Split by its split column, else 70/10/20 by patient.",
+        "One manifest, a row an image; `probe` splits it by its split column, else 70/10/20 by patient.",
         metavar="FILE",
     ),
 ]
@@ -60,7 +63,7 @@ PathColumn = Annotated[
     str | None,
     _option(
         DATA,
-        "Column with the image paths. [default: Path, path, image or filename]",
+        "Column with the image paths. [default: found by name: Path, image, filename, …]",
         metavar="COLUMN",
     ),
 ]
@@ -124,7 +127,12 @@ NumClasses = Annotated[
 Model = Annotated[
     str | None,
     _option(
-        BACKBONE, "Backbone, as `cxrlearn models list` names it.", "--model", "-m", metavar="NAME"
+        BACKBONE,
+        "Backbone, as `cxrlearn models list` names it. "
+        "[default: that of [embed], else that of the only feature file]",
+        "--model",
+        "-m",
+        metavar="NAME",
     ),
 ]
 Models = Annotated[
@@ -141,12 +149,17 @@ Arch = Annotated[
     str | None,
     _option(
         BACKBONE,
-        "Variant of the architecture, such as resnet18. [default: resnet50]",
+        "Variant of the architecture, such as resnet18. [default: resnet50 where there is a choice]",
         metavar="NAME",
     ),
 ]
 PretrainedOn = Annotated[
-    str | None, _option(BACKBONE, "Variant of the weights. [default: mimic-cxr]", metavar="NAME")
+    str | None,
+    _option(
+        BACKBONE,
+        "Variant of the weights, by their pretraining data. [default: mimic-cxr where there is a choice]",
+        metavar="NAME",
+    ),
 ]
 Features = Annotated[
     str | None,

@@ -12,7 +12,7 @@ import signal
 import warnings
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import torch
 from torch.utils.data import DataLoader, Dataset
@@ -21,8 +21,7 @@ from cxrlearn.data.images import decode_radiograph, read_file
 from cxrlearn.errors import HardwareError, UnreadableImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Container, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -36,14 +35,23 @@ CHUNK = 4
 """Images that a worker sends at once: few enough to keep the memory in flight small."""
 
 
-@dataclass(frozen=True)
-class ImageTask:
-    """One image to decode."""
+class ImageTask(NamedTuple):
+    """One image to decode; a plain tuple, as there are many."""
 
-    path: Path
+    path: str
     """The file."""
     rules: tuple[int, ...]
     """Numbers of the rules whose pictures are wanted."""
+
+
+class TaskList(Protocol):
+    """Tasks by number; they may be made when they are asked for."""
+
+    def __len__(self) -> int:
+        """Return how many there are."""
+
+    def __getitem__(self, position: int) -> ImageTask:
+        """Return one."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +78,11 @@ class DecodedImage:
 class DecodeDataset(Dataset[DecodedImage]):
     """Decodes the task of an index; runs in a worker."""
 
-    tasks: Sequence[ImageTask]
+    tasks: TaskList
     """All images."""
     rules: tuple[Rule, ...]
     """All preprocessing rules."""
-    known: frozenset[bytes]
+    known: Container[bytes]
     """Contents whose features are there for every backbone: hashing is enough."""
     intensity: Intensity
     """How files without a display window become grey."""
@@ -114,10 +122,10 @@ class DecodeDataset(Dataset[DecodedImage]):
         )
 
 
-def modification_time(path: Path) -> int:
+def modification_time(path: str) -> int:
     """Return a file's modification time in nanoseconds; 0 if `read_file` will refuse the file."""
     try:
-        return path.stat().st_mtime_ns
+        return os.stat(path).st_mtime_ns  # noqa: PTH116 - of a plain string
     except (OSError, ValueError):
         return 0
 

@@ -88,27 +88,31 @@ def patient_bootstrap_auroc(
 
 @dataclass(frozen=True)
 class _RankedLabel:
-    """One label sorted once: rows of the rarer class are anchors, the others lie in between.
+    """One label sorted once, so that a replicate needs only the weights of S segments and G groups.
 
-    With A distinct anchor scores the other class falls into 2A + 1 segments: below the first
-    anchor, tied with it, between it and the second, … All rows of a segment win or lose against
-    the same anchors, so a replicate needs only the weight of each segment.
+    Rows of the rarer class are anchors, all others fall into segments by score: tied with an
+    anchor, or between two neighbouring ones. Anchors that win and tie with the same segments are
+    one group.
     """
 
-    anchors: csr_array
-    """(A, clusters): anchor rows of each distinct score and patient."""
+    groups: csr_array
+    """(G, clusters): anchor rows of each group and patient."""
     segments: csr_array
-    """(2A + 1, clusters): rows of the other class of each segment and patient."""
+    """(S + 1, clusters): other rows of each segment, by rising score; row 0 is empty."""
+    below: npt.NDArray[np.intp]
+    """(G,) number of segments that the group wins against."""
+    through: npt.NDArray[np.intp]
+    """(G,) the same, and the one that it is tied with."""
 
     def auroc(self, counts: FloatArray) -> FloatArray:
         """Return the AUROC of each column of `counts` (clusters, R), NaN where undefined."""
-        anchors = np.asarray(self.anchors @ counts)
-        # Running sums are twice as fast along the contiguous axis, the copy included.
-        weights = np.ascontiguousarray(np.asarray(self.segments @ counts).T)
-        reached = np.cumsum(weights, axis=1, out=weights)
+        anchors = np.asarray(self.groups @ counts)
+        reached = np.asarray(self.segments @ counts)
+        np.cumsum(reached, axis=0, out=reached)
         # Twice the pairs won: rows below the anchor, plus rows below or tied with it.
-        doubled = np.einsum("ar,ra->r", anchors, reached[:, :-1:2] + reached[:, 1::2])
-        pairs = anchors.sum(axis=0) * reached[:, -1]
+        doubled = np.einsum("gr,gr->r", anchors, reached[self.below])
+        doubled += np.einsum("gr,gr->r", anchors, reached[self.through])
+        pairs = anchors.sum(axis=0) * reached[-1]
         result = np.full(counts.shape[1], np.nan)
         np.divide(doubled, 2 * pairs, out=result, where=pairs > 0)
         return result
@@ -121,10 +125,17 @@ def _rank(
         positive, score = ~positive, -score
     distinct, anchor = np.unique(score[positive], return_inverse=True)
     rest = score[~positive]
-    segment = np.searchsorted(distinct, rest, "left") + np.searchsorted(distinct, rest, "right")
+    # 2i is the place between anchors i - 1 and i, 2i + 1 that of a tie with anchor i.
+    place = np.searchsorted(distinct, rest, "left") + np.searchsorted(distinct, rest, "right")
+    places, segment = np.unique(place, return_inverse=True)
+    own = 2 * np.arange(len(distinct)) + 1
+    below, through = np.searchsorted(places, own, "left"), np.searchsorted(places, own, "right")
+    ends, group = np.unique(below + through, return_inverse=True)
     return _RankedLabel(
-        anchors=_count(anchor, codes[positive], (len(distinct), n_clusters)),
-        segments=_count(segment, codes[~positive], (2 * len(distinct) + 1, n_clusters)),
+        groups=_count(group[anchor], codes[positive], (len(ends), n_clusters)),
+        segments=_count(1 + segment, codes[~positive], (1 + len(places), n_clusters)),
+        below=ends // 2,
+        through=(ends + 1) // 2,
     )
 
 

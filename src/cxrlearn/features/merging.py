@@ -76,9 +76,7 @@ def _gather(paths: list[Path]) -> _Sources:
     sizes = np.concatenate([index.size for index in indices])
     source = np.repeat(np.arange(len(indices)), [len(index) for index in indices])
     row = np.concatenate([np.arange(len(index)) for index in indices])
-    keys = list(zip(ids.tolist(), hashes.tolist(), range(len(ids)), strict=True))
-    keys.sort()
-    order = np.array([number for _, _, number in keys], dtype=np.intp)
+    order = np.lexsort((hashes, ids))  # stable: of equal rows, the oldest source comes first
     first = np.ones(len(order), dtype=bool)
     first[1:] = (ids[order[1:]] != ids[order[:-1]]) | (hashes[order[1:]] != hashes[order[:-1]])
     merged = np.empty(len(order), dtype=np.int64)

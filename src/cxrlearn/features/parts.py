@@ -11,8 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrlearn.errors import FeatureFileError
-from cxrlearn.features.rows import Index, Sightings
-from cxrlearn.features.store import check_whole, read_info, read_rows, write_feature_file
+from cxrlearn.features.rows import Contents, Index, Sightings, encode_id
+from cxrlearn.features.store import (
+    check_whole,
+    read_index,
+    read_info,
+    read_rows,
+    write_feature_file,
+)
 from cxrlearn.runtime.atomic import disk_errors, replace_file, write_step
 
 if TYPE_CHECKING:
@@ -59,7 +65,7 @@ class PartWriter:
     """…or this long after the last one."""
     _rows: list[Row] = field(default_factory=list)
     _closed: float = field(default_factory=time.monotonic)
-    _written: dict[bytes, tuple[Path, int]] = field(default_factory=dict)
+    _written: list[Path] = field(default_factory=list)
 
     def add(self, row: Row) -> None:
         """Take a row; it is safe on disk once its part is closed."""
@@ -68,12 +74,14 @@ class PartWriter:
             self.close_part()
 
     def read_back(self, hashes: Sequence[bytes]) -> NDArray[np.float32]:
-        """Return the (n, D) features of contents that this writer has written, part by part."""
+        """Return the (n, D) features of contents that are in closed parts of this writer."""
         out = np.empty((len(hashes), self.fingerprint.dim), dtype=np.float32)
-        places = [self._written[content_hash] for content_hash in hashes]
-        for path in dict.fromkeys(path for path, _ in places):
-            here = [number for number, place in enumerate(places) if place[0] == path]
-            out[here] = read_rows(path, np.array([places[number][1] for number in here]))
+        for path in self._written:
+            contents = Contents(read_index(path).content_hash)
+            rows = np.array([-1 if (row := contents.find(one)) is None else row for one in hashes])
+            here = np.flatnonzero(rows >= 0)
+            if len(here):
+                out[here] = read_rows(path, rows[here])
         return out
 
     def close_part(self) -> None:
@@ -85,21 +93,20 @@ class PartWriter:
         self._closed = time.monotonic()
         if not self._rows:
             return
-        rows = sorted(self._rows, key=lambda row: (row.image_id, row.content_hash))
+        rows = sorted(self._rows, key=lambda row: (encode_id(row.image_id), row.content_hash))
         rescue = "Parts written before are kept: free some space and run the same command again."
         with disk_errors(self.folder, rescue):
             self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.h5"
         replace_file(path, lambda temporary: self._write(temporary, rows), step="part")
-        for number, row in enumerate(rows):
-            self._written.setdefault(row.content_hash, (path, number))
+        self._written.append(path)
         self._rows = []
 
     def _write(self, path: Path, rows: Sequence[Row]) -> None:
         times = np.array([row.mtime_ns for row in rows], dtype=np.int64)
         places = np.array([row.place for row in rows], dtype=np.uint64)
         index = Index(
-            np.array([row.image_id for row in rows], dtype=object),
+            np.array([encode_id(row.image_id) for row in rows], dtype=bytes),
             np.array([row.content_hash for row in rows], dtype="S64"),
             np.array([row.size for row in rows], dtype=np.int64),
             times,

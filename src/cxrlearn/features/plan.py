@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from cxrlearn.data.images import read_file, read_radiograph
 from cxrlearn.errors import UnreadableImageError
-from cxrlearn.features.rows import place_of
+from cxrlearn.features.rows import encode_id, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from cxrlearn.data.images import Intensity
     from cxrlearn.features.rows import Index
 
-HASH_BLOCK = 1024 * 1024
 
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """One image file under the name that its features get."""
+class Image(NamedTuple):
+    """One image file under the name that its features get; a plain tuple, as there are many."""
 
     image_id: str
     """Path relative to the image root, with `/`."""
-    path: Path
-    """Where it is."""
+    root: str
+    """The image root."""
+    spelling: str | None = None
+    """Its path, where that is not root and id joined (an accent in another form, for example)."""
+
+    @property
+    def path(self) -> str:
+        """Where it is."""
+        return os.path.join(self.root, self.image_id) if self.spelling is None else self.spelling  # noqa: PTH118 - Paths would take seconds
+
+
+def image_at(image_id: str, root: str, path: str) -> Image:
+    """Return the image with this id at `path`; where root and id say it, the path is not kept."""
+    plain = Image(image_id, root)
+    return plain if plain.path == path else Image(image_id, root, path)
 
 
 def unique_images(images: Iterable[Image]) -> list[Image]:
     """Return every (id, path) once, sorted by id: the order of all work and of the file."""
-    return sorted(dict.fromkeys(images), key=lambda image: (image.image_id, str(image.path)))
+    return sorted(set(images))
 
 
 class Catalogue:
@@ -47,44 +57,51 @@ class Catalogue:
     """
 
     def __init__(self, index: Index) -> None:
-        """Build the look-ups; two small dicts, features stay on disk."""
-        seen = index.seen
-        names, sizes = index.image_id, index.size.tolist()
+        """Build the look-ups of an index; features stay on disk."""
         self._index = index
-        self._by_time: dict[tuple[str, int, int, int], int] = {
+
+    @cached_property
+    def _by_time(self) -> dict[tuple[bytes, int, int, int], int]:
+        names, sizes = self._index.image_id.tolist(), self._index.size.tolist()
+        seen = self._index.seen
+        columns = (seen.row.tolist(), seen.place.tolist(), seen.mtime_ns.tolist())
+        return {
             (names[row], place, sizes[row], mtime_ns): row
-            for row, place, mtime_ns in zip(
-                seen.row.tolist(), seen.place.tolist(), seen.mtime_ns.tolist(), strict=True
-            )
+            for row, place, mtime_ns in zip(*columns, strict=True)
         }
-        self._by_content: dict[tuple[str, bytes], int] = {
-            key: row for row, key in enumerate(zip(names, index.content_hash.tolist(), strict=True))
-        }
+
+    @cached_property
+    def _by_content(self) -> dict[tuple[bytes, bytes], int]:
+        columns = (self._index.image_id.tolist(), self._index.content_hash.tolist())
+        keys = zip(*columns, strict=True)
+        return {key: row for row, key in enumerate(keys)}
 
     def unchanged(self, image: Image) -> int | None:
         """Return the row of an image whose file has the size and time it had then, or None."""
+        path = image.path
         try:
-            status = image.path.stat()
+            status = os.stat(path)  # noqa: PTH116 - a Path for each of 100,000 takes seconds
         except (OSError, ValueError):  # ValueError: a NUL character in the path
             return None
-        place = place_of(image.path)
-        return self._by_time.get((image.image_id, place, status.st_size, status.st_mtime_ns))
+        name = encode_id(image.image_id)
+        return self._by_time.get((name, place_of(path), status.st_size, status.st_mtime_ns))
 
     def find(self, image: Image, *, verify_content: bool = False) -> int | None:
         """Return the row that holds this image's features, hashing its file if need be, or None."""
         row = None if verify_content else self.unchanged(image)
-        if row is not None or not self._has_name(image.image_id):
+        name = encode_id(image.image_id)
+        if row is not None or not self._has_name(name):
             return row
         try:
-            return self._by_content.get((image.image_id, file_digest(image.path)))
-        except OSError:
+            return self._by_content.get((name, file_digest(image.path)))
+        except (OSError, ValueError):
             return None
 
-    def _has_name(self, image_id: str) -> bool:
+    def _has_name(self, name: bytes) -> bool:
         # The index is sorted by id, as the format demands.
         names = self._index.image_id
-        place = int(np.searchsorted(names, image_id)) if len(names) else 0
-        return place < len(names) and names[place] == image_id
+        place = int(np.searchsorted(names, name))
+        return place < len(names) and bool(names[place] == name)
 
     def rows(self, images: Sequence[Image]) -> NDArray[np.intp]:
         """Return the row of every image, -1 where there is none."""
@@ -92,23 +109,20 @@ class Catalogue:
         return np.array([-1 if row is None else row for row in found], dtype=np.intp)
 
 
-def file_digest(path: Path) -> bytes:
+def file_digest(path: str) -> bytes:
     """Return the SHA-256 of a file as 64 ASCII digits.
 
     Raises:
         OSError: it cannot be read.
     """
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(HASH_BLOCK):
-            digest.update(block)
-    return digest.hexdigest().encode()
+    with open(path, "rb") as file:  # noqa: PTH123 - as above
+        return hashlib.file_digest(file, "sha256").hexdigest().encode()
 
 
 def without_unreadable(
     images: Sequence[Image], failed_before: Container[str], intensity: Intensity
 ) -> tuple[list[Image], dict[str, str]]:
-    """Try images that are likely to fail here, so that only they do not start the backbone.
+    """Try images that are likely to fail here, so that they alone do not start the backbone.
 
     Args:
         images: images without features.
@@ -124,7 +138,7 @@ def without_unreadable(
         try:
             if image.image_id in failed_before:
                 read_radiograph(image.path, intensity=intensity)
-            elif not image.path.exists():
+            elif not os.path.exists(image.path):  # noqa: PTH110 - as above
                 read_file(image.path)
         except UnreadableImageError as error:
             failed[image.image_id] = str(error)
@@ -147,7 +161,5 @@ def images_to_embed(
 
 
 def _verified(image: Image, catalogue: Catalogue) -> bool:
-    return (
-        catalogue.unchanged(image) is not None
-        and catalogue.find(image, verify_content=True) is not None
-    )
+    row = catalogue.unchanged(image)
+    return row is not None and catalogue.find(image, verify_content=True) == row

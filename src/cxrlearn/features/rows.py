@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from numpy.typing import NDArray
 
 
@@ -35,8 +33,8 @@ class Sightings:
 class Index:
     """The rows of a feature file without their features; arrays of length N, in file order."""
 
-    image_id: NDArray[np.object_]
-    """Path relative to the image root, with `/`."""
+    image_id: NDArray[np.bytes_]
+    """Path relative to the image root, with `/`, in UTF-8 (see `encode_id`)."""
     content_hash: NDArray[np.bytes_]
     """SHA-256 of the image file, 64 ASCII digits."""
     size: NDArray[np.int64]
@@ -60,14 +58,39 @@ def no_sightings() -> Sightings:
 def empty_index() -> Index:
     """Return the index of a file that is not there."""
     none = np.empty(0, dtype=np.int64)
-    return Index(np.empty(0, dtype=object), np.empty(0, dtype="S64"), none, none, no_sightings())
+    return Index(np.empty(0, dtype="S1"), np.empty(0, dtype="S64"), none, none, no_sightings())
 
 
-def place_of(path: Path) -> int:
+class Contents:
+    """Finds rows by the hash of their image; compact, as a dict of so many would not be."""
+
+    def __init__(self, content_hash: NDArray[np.bytes_]) -> None:
+        """Sort the (N,) hashes of an index."""
+        self._order = np.argsort(content_hash, kind="stable")
+        self._sorted = content_hash[self._order]
+
+    def find(self, content_hash: bytes) -> int | None:
+        """Return the first row of that content, or None."""
+        place = int(np.searchsorted(self._sorted, content_hash))
+        if place == len(self._sorted) or self._sorted[place] != content_hash:
+            return None
+        return int(self._order[place])
+
+    def __contains__(self, content_hash: object) -> bool:
+        """Tell whether a row has that content."""
+        return isinstance(content_hash, bytes) and self.find(content_hash) is not None
+
+
+def encode_id(image_id: str) -> bytes:
+    """Return an image id in UTF-8; bytes of a file name that are not UTF-8 stay as they are."""
+    return image_id.encode("utf-8", "surrogateescape")
+
+
+def place_of(path: str) -> int:
     """Return a 64-bit number for where a file lies, which tells it from all other files.
 
     A hash of the absolute path: the paths of somebody's machine do not go into the file.
     """
-    absolute = os.path.abspath(path)  # noqa: PTH100 - resolve() would touch the disk for every image
+    absolute = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118 - a Path would take seconds
     digest = hashlib.blake2b(os.fsencode(absolute), digest_size=8).digest()
     return int.from_bytes(digest, "little")

@@ -18,7 +18,7 @@ import numpy as np
 
 from cxrlearn.errors import FeatureFileError
 from cxrlearn.features.fingerprint import Fingerprint
-from cxrlearn.features.rows import Index, Sightings, no_sightings
+from cxrlearn.features.rows import Index, Sightings, encode_id, no_sightings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -127,7 +127,7 @@ def read_index(path: Path) -> Index:
 def _read_index(file: h5py.File) -> Index:
     seen = file.get("seen")  # files of other writers may do without
     return Index(
-        _read_text(file, "image_id"),
+        _fixed_length(file["image_id"][:]),
         file["content_hash"][:],
         file["size"][:],
         file["mtime_ns"][:],
@@ -213,7 +213,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         try:
             _check_format(path, file)
             yield file
-        except (KeyError, OSError, RuntimeError, ValueError) as error:
+        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise FeatureFileError(f"{path} is damaged ({error}). {advice}") from error
 
 
@@ -226,6 +226,11 @@ def _check_format(path: Path, file: h5py.File) -> None:
             f"{path} has format version {version}; this cxrlearn reads up to {VERSION}. "
             "Update cxrlearn."
         )
+    # Rows cut off, or of another width, would otherwise go to the wrong images without a word.
+    count, found = len(file["image_id"]), file["features"].shape
+    dim = Fingerprint.from_json(file.attrs["fingerprint"]).dim
+    if found != (count, dim):
+        raise ValueError(f"its features are {found}, not {(count, dim)}")
 
 
 def write_feature_file(
@@ -259,7 +264,7 @@ def write_feature_file(
         for block in blocks:
             data[start : start + len(block)] = block
             start += len(block)
-        _write_text(file, "image_id", index.image_id)
+        _write_encoded(file, "image_id", index.image_id)
         _write_column(file, "content_hash", index.content_hash.astype(_HASH))
         _write_column(file, "size", index.size)
         _write_column(file, "mtime_ns", index.mtime_ns)
@@ -291,11 +296,19 @@ def _write_column(group: h5py.Group, name: str, values: NDArray[Any]) -> None:
 
 
 def _write_text(group: h5py.Group, name: str, texts: Iterable[str]) -> None:
-    """Write strings as fixed-length UTF-8: unlike HDF5's variable-length ones, with checksums."""
-    encoded = [text.encode("utf-8", "surrogateescape") for text in texts]
-    longest = max(map(len, encoded), default=1)
-    dtype = h5py.string_dtype("utf-8", max(1, longest))
-    _write_column(group, name, np.array(encoded, dtype=dtype))
+    encoded = [encode_id(text) for text in texts]
+    _write_encoded(group, name, np.array(encoded, dtype=bytes if encoded else "S1"))
+
+
+def _write_encoded(group: h5py.Group, name: str, texts: NDArray[np.bytes_]) -> None:
+    """Write UTF-8 of fixed length: unlike HDF5's variable-length strings, it has checksums."""
+    longest = max(1, int(np.char.str_len(texts).max(initial=1)))
+    _write_column(group, name, texts.astype(h5py.string_dtype("utf-8", longest)))
+
+
+def _fixed_length(texts: NDArray[Any]) -> NDArray[np.bytes_]:
+    """Return text columns of other writers, whose strings may vary in length, as fixed ones."""
+    return texts.astype(bytes) if texts.dtype == object else texts
 
 
 def _read_text(group: h5py.Group, name: str) -> NDArray[np.object_]:

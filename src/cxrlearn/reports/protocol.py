@@ -35,7 +35,7 @@ def backbone_sentence(report: RunReport) -> str:
             f"RANDOM WEIGHTS (seed {backbone.random_weights}): "
             f"these numbers say nothing about {backbone.name}."
         )
-    digest = "" if backbone.weights_sha256 is None else f", sha256 {backbone.weights_sha256}"
+    digest = "" if backbone.weights_sha256 is None else f", sha256 {backbone.weights_sha256[:12]}…"
     weights = "" if backbone.weights is None else f"; weights {backbone.weights}{digest}"
     return (
         f"Features: {backbone.tag} ({backbone.features}, {backbone.feature_dim} wide, "

@@ -23,6 +23,7 @@ _FULL = {
     errno.EDQUOT: "quota used up",
 }
 _REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR}
 
 _hook: Callable[[str], None] | None = None
 
@@ -53,12 +54,26 @@ def disk_errors(path: Path, rescue: str) -> Iterator[None]:
             raise DiskError(f"cannot write {path}: {full}. {rescue}") from error
         if error.errno in _REFUSED:
             raise DiskError(f"cannot write {path}: permission denied. {rescue}") from error
+        if error.errno in _IN_THE_WAY:
+            raise DiskError(
+                f"cannot write {path}: a file stands where a folder is needed. {rescue}"
+            ) from error
+        if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
+            place = error.filename2 or error.filename or path
+            raise DiskError(
+                f"cannot write {path}: {place} {_in_the_way(error)}. {rescue}"
+            ) from error
         raise
     except RuntimeError as error:  # h5py, when closing a file on a full disk
         full = _full_reason(error)
         if full is None:
             raise
         raise DiskError(f"cannot write {path}: {full}. {rescue}") from error
+
+
+def _in_the_way(error: OSError) -> str:
+    folder_there = isinstance(error, IsADirectoryError)
+    return "is a folder, not a file" if folder_there else "is a file, or below one, not a folder"
 
 
 def _full_reason(error: OSError | RuntimeError) -> str | None:
@@ -91,7 +106,8 @@ def replace_file(path: Path, write: Callable[[Path], None], *, step: str) -> Non
             write(temporary)
             _flush(temporary)
         write_step(f"{step}.written")
-        temporary.replace(path)
+        with disk_errors(path, "What was there before is untouched."):
+            temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise

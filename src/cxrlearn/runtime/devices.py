@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from cxrlearn.errors import HardwareError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import torch
 
 
@@ -17,6 +19,21 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def device_problems(device: str, gpus: Sequence[str]) -> list[str]:
+    """Return what is wrong with the values of --device and --gpus, whatever this machine has."""
+    problems = []
+    if gpus and device != "auto":
+        problems.append("--gpus and --device exclude each other.")
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        problems.append(f"--device: expected auto, cpu, cuda, cuda:N or mps, got {device!r}.")
+    problems += [
+        f"--gpus: expected numbers such as 0,1, or cpu, got {name!r}."
+        for name in gpus
+        if not re.fullmatch(r"\d+|cpu", name)
+    ]
+    return problems
 
 
 def resolve_device(name: str) -> torch.device:

@@ -17,6 +17,7 @@ from cxrlearn.features.parts import parts_folder, remove_leftovers, remove_parts
 from cxrlearn.features.plan import (
     Catalogue,
     Image,
+    image_at,
     images_to_embed,
     unique_images,
     without_unreadable,
@@ -170,8 +171,10 @@ def manifests_of(config: EmbedConfig) -> list[Manifest]:
 
 def images_of(manifest: Manifest) -> list[Image]:
     """Return the images of a manifest, in its order."""
+    root = str(manifest.image_root)
     return [
-        Image(name, path) for name, path in zip(manifest.image_ids, manifest.paths, strict=True)
+        image_at(name, root, str(path))
+        for name, path in zip(manifest.image_ids, manifest.paths, strict=True)
     ]
 
 
@@ -300,8 +303,10 @@ def _compute(works: list[Work], config: EmbedConfig, reporter: Reporter) -> None
 
 def _finish(work: Work, images: Sequence[Image]) -> FileResult:
     target, done = work.target, work.done
-    here = {image.image_id for image in images}
-    failed = {name: why for name, why in work.old_failed.items() if name not in here} | done.failed
+    failed = dict(work.old_failed)
+    for image in images if failed else ():
+        failed.pop(image.image_id, None)
+    failed |= done.failed
     fingerprint = target.fingerprint
     if done.precision is not None:
         fingerprint = replace(fingerprint, precision=done.precision)

@@ -17,7 +17,7 @@ from cxrlearn.errors import DiskError
 from cxrlearn.features.extract import Extractor, decide_precision
 from cxrlearn.features.fingerprint import AUTO
 from cxrlearn.features.parts import PartWriter, Row, parts_folder
-from cxrlearn.features.rows import place_of
+from cxrlearn.features.rows import Contents, place_of
 from cxrlearn.features.store import read_rows
 from cxrlearn.workflows.embed import made_by
 
@@ -65,7 +65,7 @@ class _Lane:
     extractor: Extractor
     settings: EmbedConfig
     rule: int
-    stored: dict[bytes, int]
+    stored: Contents
     """Content of every row in the file: what is there is copied, not computed."""
     _writer: PartWriter | None = None
     _queued: list[_Pending] = field(default_factory=list)
@@ -83,10 +83,10 @@ class _Lane:
             self._stored_copies.append(pending)
             if len(self._stored_copies) >= COPIES_AT_ONCE:
                 self._copy_stored()
-        elif decoded.content_hash in self._seen:
+        elif (content := bytes.fromhex(decoded.content_hash.decode())) in self._seen:
             self._run_copies.append(pending)
         else:
-            self._seen.add(decoded.content_hash)
+            self._seen.add(content)
             self._queued.append(pending)
             self.work.done.constant += decoded.constant
             features = self.extractor.push(decoded.pictures[self.rule])
@@ -120,7 +120,8 @@ class _Lane:
 
     def _copy_stored(self) -> None:
         if self._stored_copies:
-            rows = np.array([self.stored[p.decoded.content_hash] for p in self._stored_copies])
+            found = [self.stored.find(p.decoded.content_hash) for p in self._stored_copies]
+            rows = np.array([row for row in found if row is not None])  # each of them was found
             self._add(self._stored_copies, read_rows(self.work.target.file, rows))
             self.work.done.copied += len(rows)
             self._stored_copies = []
@@ -165,16 +166,17 @@ def compute(
     """
     rules = _rules(works)
     lanes = [_lane(work, config, reporter, device, rules) for work in works]
-    images, tasks, takers = _tasks(lanes)
-    dataset = DecodeDataset(tasks, tuple(rules.values()), _known(lanes), config.intensity)
+    tasks = _tasks(lanes)
+    known = _KnownToAll(tuple(lane.stored for lane in lanes))
+    dataset = DecodeDataset(tasks, tuple(rules.values()), known, config.intensity)
     stream = decode_in_order(dataset, workers=config.workers if workers is None else workers)
     names = ", ".join(work.target.tag for work in works if work.todo)
     estimate = _Estimate(len(tasks), reporter)
     try:
         with reporter.progress(f"embedding with {names}", len(tasks)) as progress:
             for decoded in stream:
-                for number in takers[decoded.position]:
-                    lanes[number].take(images[decoded.position], decoded)
+                for number in tasks.takers[decoded.position]:
+                    lanes[number].take(tasks.images[decoded.position], decoded)
                 progress.advance()
                 estimate.update(decoded.position + 1)
             for lane in lanes:
@@ -222,28 +224,48 @@ def _lane(
         store=config.store,
         may_fall_back=len(work.index) == 0,
     )
-    stored = {bytes(digest): row for row, digest in enumerate(work.index.content_hash)}
+    stored = Contents(work.index.content_hash)
     return _Lane(work, extractor, config, list(rules).index(_rule_key(work)), stored)
 
 
-def _tasks(lanes: Sequence[_Lane]) -> tuple[list[Image], list[ImageTask], list[tuple[int, ...]]]:
-    """Return the images of all lanes, once each and in order, with the lanes that want them."""
-    wanted: dict[Image, list[int]] = {}
+@dataclass(frozen=True)
+class _Tasks:
+    """The images of all lanes, once each and in order, with the lanes that want them."""
+
+    images: list[Image]
+    """Sorted."""
+    takers: list[tuple[int, ...]]
+    """Numbers of the lanes, for each image; equal tuples are one object, as there are many."""
+    rules: dict[tuple[int, ...], tuple[int, ...]]
+    """Which pictures those lanes need."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, position: int) -> ImageTask:
+        return ImageTask(self.images[position].path, self.rules[self.takers[position]])
+
+
+def _tasks(lanes: Sequence[_Lane]) -> _Tasks:
+    wanted: dict[Image, int] = {}  # a bit for each lane
     for number, lane in enumerate(lanes):
         for image in lane.work.todo:
-            wanted.setdefault(image, []).append(number)
-    images = sorted(wanted, key=lambda image: (image.image_id, str(image.path)))
-    takers = [tuple(wanted[image]) for image in images]
-    tasks = [
-        ImageTask(image.path, tuple(dict.fromkeys(lanes[number].rule for number in numbers)))
-        for image, numbers in zip(images, takers, strict=True)
-    ]
-    return images, tasks, takers
+            wanted[image] = wanted.get(image, 0) | 1 << number
+    numbers = range(len(lanes))
+    sets = {bits: tuple(n for n in numbers if bits >> n & 1) for bits in set(wanted.values())}
+    rules = {some: tuple(dict.fromkeys(lanes[n].rule for n in some)) for some in sets.values()}
+    images = sorted(wanted)
+    return _Tasks(images, [sets[wanted[image]] for image in images], rules)
 
 
-def _known(lanes: Sequence[_Lane]) -> frozenset[bytes]:
-    """Return the contents that no lane has to compute."""
-    return frozenset.intersection(*(frozenset(lane.stored) for lane in lanes))
+@dataclass(frozen=True)
+class _KnownToAll:
+    """The contents that no lane has to compute."""
+
+    stored: tuple[Contents, ...]
+
+    def __contains__(self, content_hash: object) -> bool:
+        return all(content_hash in contents for contents in self.stored)
 
 
 class _Estimate:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -84,7 +83,11 @@ class EmbedConfig:
         """
         if self.workers == -1:
             object.__setattr__(self, "workers", usable_cores())
-        problems = [*self._source_problems(), *self._device_problems(), *self._number_problems()]
+        problems = [
+            *self._source_problems(),
+            *device_problems(self.device, self.gpus),
+            *self._number_problems(),
+        ]
         if not self.model:
             problems.insert(
                 0,
@@ -104,16 +107,6 @@ class EmbedConfig:
         if self.images is not None and any(manifests):
             return ["--images stands alone: leave it out, or the CSV files."]
         return []
-
-    def _device_problems(self) -> list[str]:
-        problems = [
-            f"--gpus: expected numbers such as 0,1, or cpu, got {name!r}."
-            for name in self.gpus
-            if not re.fullmatch(r"\d+|cpu", name)
-        ]
-        if self.gpus and self.device != "auto":
-            problems.append("--gpus and --device exclude each other.")
-        return problems
 
     def _number_problems(self) -> list[str]:
         bounds = (("batch_size", 1), ("workers", 0), ("limit", 1), ("random_weights", 0))

@@ -11,7 +11,12 @@ from typing import TYPE_CHECKING
 from cxrlearn.errors import UsageError
 from cxrlearn.evaluation.evaluate import evaluate
 from cxrlearn.probes.grid import Validation
-from cxrlearn.probes.logistic import DEFAULT_C, DEFAULT_C_MULTICLASS, fit_logistic
+from cxrlearn.probes.logistic import (
+    DEFAULT_C,
+    DEFAULT_C_MULTICLASS,
+    LogisticSolver,
+    fit_logistic,
+)
 from cxrlearn.probes.saved import ProbeMeta, save_probe
 from cxrlearn.probes.selection import choose_c
 from cxrlearn.reports.predictions import Predictions
@@ -25,7 +30,6 @@ from cxrlearn.workflows.probe_report import build_report
 from cxrlearn.workflows.settings import Setting, settings_toml
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     import numpy as np
@@ -164,23 +168,11 @@ def _choose(
     names, kind = labelled.task.names, labelled.task.kind
     reporter.notice(f"choosing C on {len(val.image_ids):,} validation images")
 
-    def solve(values: Sequence[float], columns: Sequence[int]) -> list[LogisticFit]:
-        chosen = list(columns)
-        return [
-            fit_logistic(
-                train.features,
-                train.values[:, chosen],
-                train.known[:, chosen],
-                kind,
-                names=[names[column] for column in chosen],
-                C=value,
-                max_iter=config.max_iter,
-            )
-            for value in values
-        ]
-
+    solver = LogisticSolver(
+        train.features, train.values, train.known, kind, names, max_iter=config.max_iter
+    )
     return choose_c(
-        solve,
+        solver,
         train.features,
         Validation(val.features, val.values, val.known),
         names=names,
@@ -215,7 +207,7 @@ def fit_probe(
 
 def _warn_of_fit(fit: LogisticFit, reporter: Reporter) -> None:
     for name, why in fit.not_fitted.items():
-        reporter.warning(f"{name} was not fitted: {why}.")
+        reporter.warning(f"{name}: {why}.")
     unfinished = [label.name for label in fit.labels if label.converged is False]
     if unfinished:
         reporter.warning(
@@ -270,8 +262,8 @@ def _refuse_other_run(folder: Path, config: ProbeConfig) -> None:
     if config.overwrite or not file.is_file():
         return
     try:
-        there = tomllib.loads(file.read_text(encoding="utf-8")).get("probe", {})
-    except (OSError, tomllib.TOMLDecodeError) as error:
+        there = dict(tomllib.loads(file.read_text(encoding="utf-8"))["probe"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(
             f"{folder} holds a run that cannot be read ({error}). Use --name or --overwrite."
         ) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from cxrlearn.errors import UsageError
-from cxrlearn.runtime.devices import usable_cores
+from cxrlearn.runtime.devices import device_problems, usable_cores
 from cxrlearn.workflows.settings import NamedPath
 
 
@@ -111,6 +111,7 @@ class ProbeConfig:
         if self.workers == -1:
             object.__setattr__(self, "workers", usable_cores())
         problems = [*self._source_problems(), *self._number_problems()]
+        problems += device_problems(self.device, self.gpus)
         if not self.use_logreg:
             problems.append("--use-logreg is the only probe so far; leave it on.")
         if self.name is not None and (
@@ -175,6 +176,8 @@ class ProbeConfig:
                 )
         if self.limit is not None and self.limit < 1:
             problems.append(f"--limit: expected at least 1, got {self.limit}.")
+        if self.random_weights is not None and self.random_weights < 0:
+            problems.append(f"--random-weights: expected at least 0, got {self.random_weights}.")
         return problems
 
     def test_names(self) -> list[str]:

@@ -8,7 +8,6 @@ is converted to its field's type here; whether values make sense together the co
 from __future__ import annotations
 
 import difflib
-import json
 import tomllib
 import types
 from dataclasses import MISSING, dataclass, fields
@@ -25,9 +24,10 @@ from typing import (
 )
 
 from cxrlearn.errors import UsageError
+from cxrlearn.reports.toml import toml_text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -42,7 +42,7 @@ DATA_KEYS = frozenset(
     {
         "csv", "train_csv", "val_csv", "test_csv", "images", "image_root", "path_column",
         "split_column", "split_by_image", "class_columns", "positive", "task", "num_classes",
-        "blank", "uncertain", "patient_column", "subgroup", "intensity", "strict",
+        "blank", "uncertain", "patient_column", "intensity", "strict",
     }
 )  # fmt: skip
 """What `[data]` may hold: it says what the data are, for every command."""
@@ -146,7 +146,7 @@ def read_sections(file: Path | None) -> dict[str, dict[str, object]]:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     problems = [
-        f"{path}: unknown {_kind(content[name])} {name!r}{_meant(name, SECTIONS)}. "
+        f"{path}: {_unknown(name, content[name])}. "
         f"Sections: {', '.join(f'[{known}]' for known in SECTIONS)}."
         for name in content
         if name not in SECTIONS or not isinstance(content[name], dict)
@@ -156,8 +156,11 @@ def read_sections(file: Path | None) -> dict[str, dict[str, object]]:
     return content
 
 
-def _kind(value: object) -> str:
-    return "section" if isinstance(value, dict) else "key outside a section:"
+def _unknown(name: str, value: object) -> str:
+    if name in SECTIONS:
+        return f"{name!r} has to be a section, [{name}]"
+    kind = "section" if isinstance(value, dict) else "key outside a section:"
+    return f"unknown {kind} {name!r}{_meant(name, SECTIONS)}"
 
 
 def _file_layer(
@@ -184,9 +187,9 @@ def _environment_layer(
     return {key: (environment[name], name) for name, key in names.items() if environment.get(name)}
 
 
-def _meant(name: str, known: object) -> str:
+def _meant(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f": did you mean {close[0]!r}?" if close else ""
+    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _anchor(value: object, hint: object, path: Path | None) -> object:
@@ -243,7 +246,8 @@ def convert(raw: object, hint: object) -> object:
     if origin is Literal:
         choices = [str(choice) for choice in get_args(hint)]
         if str(raw) not in choices:
-            raise ValueError(f"expected one of {', '.join(choices)}, got {raw!r}")
+            one_of = "one of " if len(choices) > 1 else ""
+            raise ValueError(f"expected {one_of}{', '.join(choices)}, got {raw!r}")
         return str(raw)
     return _convert_scalar(raw, hint)
 
@@ -251,15 +255,15 @@ def convert(raw: object, hint: object) -> object:
 def _convert_union(raw: object, options: tuple[object, ...]) -> object:
     if raw is None:
         return None
-    problems = []
+    wanted = []
     for option in options:
         if option is types.NoneType:
             continue
         try:
             return convert(raw, option)
         except ValueError as error:
-            problems.append(str(error))
-    raise ValueError(" or ".join(problems))
+            wanted.append(str(error).removeprefix("expected ").removesuffix(f", got {raw!r}"))
+    raise ValueError(f"expected {' or '.join(wanted)}, got {raw!r}")
 
 
 def _convert_list(raw: object, item: object) -> tuple[object, ...]:
@@ -275,11 +279,13 @@ def _convert_scalar(raw: object, hint: object) -> object:
     if hint is bool:
         return _convert_bool(raw)
     if hint is Path:
-        return Path(str(raw)).expanduser()
+        if not isinstance(raw, (str, Path)):
+            raise ValueError(f"expected one path, got {raw!r}")
+        return Path(raw).expanduser()
     if hint in (str, NamedPath):
         if isinstance(raw, (dict, list)):
             raise ValueError(f"expected one text, got {raw!r}")
-        return hint(raw)  # type: ignore[operator]
+        return hint(raw)
     if hint in (int, float):
         return _convert_number(raw, hint)
     raise TypeError(f"no conversion to {hint!r}")
@@ -297,10 +303,10 @@ def _convert_bool(raw: object) -> bool:
 
 def _convert_number(raw: object, hint: object) -> int | float:
     name = "a whole number" if hint is int else "a number"
-    if isinstance(raw, bool) or (hint is int and isinstance(raw, float) and raw != int(raw)):
+    if isinstance(raw, bool) or (hint is int and isinstance(raw, float) and not raw.is_integer()):
         raise ValueError(f"expected {name}, got {raw!r}")
     try:
-        return int(str(raw)) if hint is int else float(str(raw))
+        return int(raw if isinstance(raw, float) else str(raw)) if hint is int else float(str(raw))
     except ValueError:
         raise ValueError(f"expected {name}, got {raw!r}") from None
 
@@ -321,16 +327,12 @@ def settings_toml(
         if setting.value is None:
             lines.append(f"# {key} is not set")
         else:
-            lines.append(f"{key} = {toml_value(setting.value)}{origin}")
+            lines.append(toml_text({key: plain(setting.value)}).rstrip("\n") + origin)
     return "\n".join(lines) + "\n"
 
 
-def toml_value(value: object) -> str:
-    """Return a str, path, bool, number or list of them as TOML."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, (int, float)):
-        return repr(value)
+def plain(value: object) -> object:
+    """Return a setting with paths as text, as TOML holds them."""
     if isinstance(value, (tuple, list)):
-        return f"[{', '.join(toml_value(item) for item in value)}]"
-    return json.dumps(str(value), ensure_ascii=False)  # JSON's escapes are TOML's
+        return [plain(item) for item in value]
+    return value if isinstance(value, (bool, int, float)) or value is None else str(value)

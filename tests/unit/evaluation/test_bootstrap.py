@@ -46,9 +46,9 @@ def test_every_replicate_equals_scikit_learn_on_the_copied_rows(seed: int, *, ti
     case = _case(seed, ties=ties)
     clusters = cluster_rows(len(case.y), case.patients)
     found = patient_bootstrap_auroc(
-        case.truth, case.scores, clusters, n_replicates=25, rng=np.random.default_rng(seed)
+        case.truth, case.scores, clusters, n_replicates=12, rng=np.random.default_rng(seed)
     )
-    drawn = patient_counts(clusters.count, 25, np.random.default_rng(seed))
+    drawn = patient_counts(clusters.count, 12, np.random.default_rng(seed))
     expected = bootstrap_by_copying(case.y, case.known, case.scores, case.patients, drawn)
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-14)
 

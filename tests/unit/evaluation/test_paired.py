@@ -31,10 +31,10 @@ def _two_models(
 
 def test_difference_interval_and_test_are_those_of_replicates_made_by_copying() -> None:
     y, known, a, b, patients = _two_models()
-    found = paired_macro_difference(y, known, a, b, patients, n_replicates=60, seed=3)
+    found = paired_macro_difference(y, known, a, b, patients, n_replicates=30, seed=3)
     macros = []
     for scores in (a, b):
-        drawn = patient_counts(len(set(patients)), 60, np.random.default_rng(3))
+        drawn = patient_counts(len(set(patients)), 30, np.random.default_rng(3))
         macros.append(bootstrap_by_copying(y, known, scores, patients, drawn).mean(axis=1))
     differences = macros[0] - macros[1]
     assert found.standard_error == pytest.approx(differences.std(ddof=1))

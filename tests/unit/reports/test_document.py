@@ -69,7 +69,7 @@ def _keys(value: object) -> set[str]:
 
 
 def test_reference_describes_every_key(document: dict[str, Any]) -> None:
-    described = set(re.findall(r"`([A-Za-z_]+)`", DOCS.read_text(encoding="utf-8")))
+    described = set(re.findall(r"`([A-Za-z_0-9]+)`", DOCS.read_text(encoding="utf-8")))
     del document["provenance"]["versions"], document["provenance"]["host"]
     assert _keys(document) <= described
 
@@ -116,7 +116,8 @@ def test_protocol_says_which_split_decided_what_and_the_unit_of_resampling(
     )
     assert re.match(
         r"test: 80 images of \d+ patients; 95% intervals by percentile bootstrap, resampling "
-        r"patients with replacement, 100 replicates, seed 5; 1 of them stand for images that name no patient",
+        r"patients with replacement, 100 replicates, seed 5; "
+        r"1 of them stand for images that name no patient",
         first,
     )
     assert second.startswith("ext,1: ")
