@@ -14,7 +14,7 @@ from cxrlearn.workflows.settings import DATA_KEYS
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def load_script() -> Any:
+def load_script() -> Any:  # noqa: ANN401 - a module
     place = importlib.util.spec_from_file_location(
         "write_reference", ROOT / "scripts/write_reference.py"
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
+import signal
+import time
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,16 +24,23 @@ from cxrlearn.backbones.spec import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pytest
     import torch
 
     from cxrlearn.backbones.spec import ResolvedBackbone
 
 DIM = 12
 SIDE = 24
+DELAY = "TINY_BACKBONE_DELAY"
+"""Environment variable: seconds that each forward pass takes longer."""
+DIES_IN = "TINY_BACKBONE_DIES_IN"
+"""Environment variable: name of the process that is killed at its second forward pass."""
+DIES_AT = 3
+"""Forward passes until then; the first one is the proof of the width."""
 
 
 def build(resolved: ResolvedBackbone) -> torch.nn.Module:
-    """Convolution, batch normalisation with statistics of its own, average pool, a linear layer."""
+    """Convolution, batch normalisation with statistics of its own, average pool, linear layer."""
     import torch
     from torch import nn
 
@@ -46,34 +55,68 @@ def build(resolved: ResolvedBackbone) -> torch.nn.Module:
         nn.Flatten(),
         nn.Linear(24, resolved.feature.dim),
     )
+    network.register_forward_pre_hook(_Trouble())
     return network.train()  # as a careless builder leaves it
 
 
-def tiny_spec(name: str = "tiny-test", *, dim: int = DIM, side: int = SIDE) -> BackboneSpec:
-    """Return the record; each name has weights of its own (the builder's seed is the same)."""
+class _Trouble:
+    """What tests ask the network to do beside computing."""
+
+    def __init__(self) -> None:
+        self.delay = float(os.environ.get(DELAY, "0"))
+        self.calls = 0
+
+    def __call__(self, module: object, inputs: object) -> None:
+        import multiprocessing
+
+        self.calls += 1
+        time.sleep(self.delay)
+        doomed = os.environ.get(DIES_IN) == multiprocessing.current_process().name
+        if doomed and self.calls == DIES_AT:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def tiny_spec(
+    name: str = "tiny-test",
+    *,
+    dim: int = DIM,
+    side: int = SIDE,
+    builder: str = "tests.support.tiny_backbone:build",
+    identity: str = "1",
+) -> BackboneSpec:
+    """Return a record."""
     return BackboneSpec(
         name=name,
         title="tests only",
-        builder="tests.support.tiny_backbone:build",
-        weights=BuilderWeights(identity=f"{name} 1"),
-        variants=(Variant(features=(FeatureChoice("pooled", dim, "all there is"),)),),
+        builder=builder,
+        weights=BuilderWeights(identity=f"{name} {identity}"),
+        variants=(
+            Variant(
+                features=(
+                    FeatureChoice("pooled", dim, "what the linear layer gives"),
+                    FeatureChoice("twice", 2 * dim, "the same, wider"),
+                )
+            ),
+        ),
         preprocessings=(
             Preprocessing("published", (ResizeExact(side, "bilinear"),), (0.5,), (0.25,), "none"),
+            Preprocessing("original", (ResizeExact(side, "box"),), (0.4,), (0.3,), "none"),
         ),
     )
 
 
-SPECS = (
-    tiny_spec(),
-    tiny_spec("tiny-other", dim=5),
-    tiny_spec("tiny-large", dim=7, side=32),
-)
+SPECS = (tiny_spec(), tiny_spec("tiny-other", dim=5), tiny_spec("tiny-large", dim=7, side=32))
 
 
 def register(*specs: BackboneSpec) -> None:
-    """Make the records known to this process, as installed plug-ins are."""
+    """Make records known to this process, as installed plug-ins are."""
     plugins = Plugins(specs or SPECS, ())
-    registry.installed_plugins = lambda taken: plugins  # type: ignore[assignment]
+    vars(registry)["installed_plugins"] = lambda _taken: plugins
+
+
+def use_tiny(monkeypatch: pytest.MonkeyPatch, *specs: BackboneSpec) -> None:
+    """Make records known for one test."""
+    monkeypatch.setattr(registry, "installed_plugins", lambda _taken: Plugins(specs or SPECS, ()))
 
 
 def make_image(path: Path, seed: int, *, size: tuple[int, int] = (40, 36)) -> None:
@@ -84,13 +127,8 @@ def make_image(path: Path, seed: int, *, size: tuple[int, int] = (40, 36)) -> No
 
 
 def make_folder(folder: Path, count: int, *, start: int = 0) -> list[str]:
-    """Write `count` pictures as `<folder>/sub/00000.png` and so on; return their ids, sorted."""
+    """Write `count` pictures below `folder`; return their ids, sorted."""
     names = [f"s{number % 3}/{number:05d}.png" for number in range(start, start + count)]
     for number, name in enumerate(names, start):
         make_image(folder / name, number)
     return sorted(names)
-
-
-def sha256(path: Path) -> str:
-    """Return the hash of a file, the way anybody would."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -32,10 +32,8 @@ class _Commands(typer.core.TyperGroup):
 
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as in Typer
         """Run the command that was typed; see `click.Command.main`."""
-        if not extra.pop("standalone_mode", True):
-            return super().main(*args, **extra, standalone_mode=False)
         try:
-            code = super().main(*args, **extra, standalone_mode=False)
+            code = super().main(*args, **{**extra, "standalone_mode": False})
         except _USAGE_ERROR as error:
             sys.exit(_explain_typing(error))
         sys.exit(code if isinstance(code, int) else 0)

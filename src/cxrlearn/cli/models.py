@@ -204,17 +204,21 @@ def _render_check(report: CheckReport, terminal: Terminal, *, verbose: bool) -> 
     account = report.account
     table = _facts_table()
     loaded = sum(key.role == "loaded" for key in account.keys)
-    rows = [
-        ("file", str(report.path or "none")),
-        ("sha256", f"{report.sha256 or 'none'} ({report.verification})"),
-        ("form", account.form),
-        (
-            "loaded",
-            f"{loaded} tensors, all that the network needs; {report.parameters:,} parameters",
-        ),
-    ]
+    rows = []
+    if report.path is not None:
+        rows += [
+            ("file", str(report.path)),
+            ("sha256", f"{report.sha256} ({report.verification})"),
+        ]
+    rows.append(("form", account.form))
+    if loaded:
+        needed = "tensors, all that the network needs"
+        rows.append(("loaded", f"{loaded} {needed}; {report.parameters:,} parameters"))
     dropped = Counter(key.detail for key in account.keys if key.role == "dropped")
-    rows += [("dropped", f"{count} keys: {why}") for why, count in dropped.items()]
+    rows += [
+        ("dropped", f"{count} key{'s' if count > 1 else ''}: {why}")
+        for why, count in dropped.items()
+    ]
     rows += [
         (
             "feature",
@@ -226,4 +230,4 @@ def _render_check(report: CheckReport, terminal: Terminal, *, verbose: bool) -> 
         rows += [(key.role, f"{key.key}: {key.detail}") for key in account.keys]
     for key, value in rows:
         table.add_row(f"[bold]{key}[/bold]", escape(value))
-    terminal.show(table, "The weights load.")
+    terminal.show(table, "The weights load." if loaded else "The backbone loads.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,7 +14,7 @@ from cxrlearn.features.store import BLOCK_BYTES, read_index, read_slice, write_f
 from cxrlearn.runtime.atomic import replace_file, write_step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -71,47 +71,53 @@ def merge(
 
 def _gather(paths: list[Path]) -> _Sources:
     indices = [read_index(path) for path in paths] or [empty_index()]
+    lengths = [len(index) for index in indices]
+    offsets = np.cumsum([0, *lengths[:-1]])
     ids = np.concatenate([index.image_id for index in indices])
     hashes = np.concatenate([index.content_hash for index in indices])
     sizes = np.concatenate([index.size for index in indices])
-    source = np.repeat(np.arange(len(indices)), [len(index) for index in indices])
-    row = np.concatenate([np.arange(len(index)) for index in indices])
+    times = np.concatenate([index.mtime_ns for index in indices])
+    seen = Sightings(
+        np.concatenate(
+            [start + index.seen.row for start, index in zip(offsets, indices, strict=True)]
+        ),
+        np.concatenate([index.seen.place for index in indices]),
+        np.concatenate([index.seen.mtime_ns for index in indices]),
+    )
+    del indices  # of many images, a second copy of their names counts
     order = np.lexsort((hashes, ids))  # stable: of equal rows, the oldest source comes first
     first = np.ones(len(order), dtype=bool)
     first[1:] = (ids[order[1:]] != ids[order[:-1]]) | (hashes[order[1:]] != hashes[order[:-1]])
     merged = np.empty(len(order), dtype=np.int64)
     merged[order] = np.cumsum(first) - 1
-    seen = _all_sightings(indices, merged)
+    seen = _latest_sightings(replace(seen, row=merged[seen.row]))
+    times = _latest_times(seen, merged, times)
     order = order[first]
-    index = Index(ids[order], hashes[order], sizes[order], _latest(seen, indices, merged), seen)
-    return _Sources(paths, index, source[order], row[order])
+    ids = ids[order]
+    hashes = hashes[order]
+    source = np.repeat(np.arange(len(lengths)), lengths)[order]
+    row = np.concatenate([np.arange(length) for length in lengths])[order]
+    return _Sources(paths, Index(ids, hashes, sizes[order], times, seen), source, row)
 
 
-def _all_sightings(indices: Sequence[Index], merged: NDArray[np.int64]) -> Sightings:
-    """Put the sightings together: the last time of each row and place, sorted by them."""
-    offsets = np.cumsum([0, *(len(index) for index in indices)])
-    row = np.concatenate(
-        [merged[offset + index.seen.row] for offset, index in zip(offsets, indices, strict=False)]
-    )
-    place = np.concatenate([index.seen.place for index in indices])
-    times = np.concatenate([index.seen.mtime_ns for index in indices])
-    order = np.lexsort((place, row))  # stable: of equal pairs, the newest source comes last
+def _latest_sightings(seen: Sightings) -> Sightings:
+    """Return the last sighting of each row and place, sorted by them."""
+    order = np.lexsort((seen.place, seen.row))  # stable: of equals, the newest source comes last
+    row, place = seen.row[order], seen.place[order]
     last = np.ones(len(order), dtype=bool)
-    last[:-1] = (row[order[1:]] != row[order[:-1]]) | (place[order[1:]] != place[order[:-1]])
-    order = order[last]
-    return Sightings(row[order], place[order], times[order])
+    last[:-1] = (row[1:] != row[:-1]) | (place[1:] != place[:-1])
+    return Sightings(row[last], place[last], seen.mtime_ns[order][last])
 
 
-def _latest(
-    seen: Sightings, indices: Sequence[Index], merged: NDArray[np.int64]
+def _latest_times(
+    seen: Sightings, merged: NDArray[np.int64], said: NDArray[np.int64]
 ) -> NDArray[np.int64]:
-    """Return the latest time of every row: of its sightings, or what the sources say without."""
-    count = int(merged.max(initial=-1)) + 1
-    latest = np.full(count, np.iinfo(np.int64).min)
+    """Return the latest time of every merged row: of its sightings, else what the sources say."""
+    never = np.iinfo(np.int64).min
+    latest, otherwise = (np.full(int(merged.max(initial=-1)) + 1, never) for _ in range(2))
     np.maximum.at(latest, seen.row, seen.mtime_ns)
-    said = np.full(count, np.iinfo(np.int64).min)
-    np.maximum.at(said, merged, np.concatenate([index.mtime_ns for index in indices]))
-    return np.where(latest == np.iinfo(np.int64).min, said, latest)
+    np.maximum.at(otherwise, merged, said)
+    return np.where(latest == never, otherwise, latest)
 
 
 def _blocks(sources: _Sources, fingerprint: Fingerprint) -> Iterator[NDArray[np.float32]]:

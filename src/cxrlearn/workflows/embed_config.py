@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from cxrlearn.errors import UsageError
-from cxrlearn.runtime.devices import usable_cores
+from cxrlearn.runtime.devices import device_problems, usable_cores
 from cxrlearn.workflows.settings import NamedPath
 
 

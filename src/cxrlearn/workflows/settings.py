@@ -146,7 +146,7 @@ def read_sections(file: Path | None) -> dict[str, dict[str, object]]:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     problems = [
-        f"{path}: {_unknown(name, content[name])}. "
+        f"{path}: {_unknown(name, content[name])} "
         f"Sections: {', '.join(f'[{known}]' for known in SECTIONS)}."
         for name in content
         if name not in SECTIONS or not isinstance(content[name], dict)
@@ -158,7 +158,7 @@ def read_sections(file: Path | None) -> dict[str, dict[str, object]]:
 
 def _unknown(name: str, value: object) -> str:
     if name in SECTIONS:
-        return f"{name!r} has to be a section, [{name}]"
+        return f"{name!r} has to be a section, [{name}]."
     kind = "section" if isinstance(value, dict) else "key outside a section:"
     return f"unknown {kind} {name!r}{_meant(name, SECTIONS)}"
 
@@ -174,7 +174,7 @@ def _file_layer(
         allowed = DATA_KEYS if name == "data" else set(hints) - HIDDEN
         for key, value in values.items():
             if key not in allowed:
-                problems.append(f"{path}: unknown key {key!r} in [{name}]{_meant(key, allowed)}.")
+                problems.append(f"{path}: unknown key {key!r} in [{name}]{_meant(key, allowed)}")
             elif key in hints:
                 layer[key] = (_anchor(value, hints[key], path), f"{path} [{name}]")
     return layer
@@ -189,7 +189,7 @@ def _environment_layer(
 
 def _meant(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, sorted(known), n=1)
-    return f" (did you mean {close[0]!r}?)" if close else ""
+    return f": did you mean {close[0]!r}?" if close else "."
 
 
 def _anchor(value: object, hint: object, path: Path | None) -> object:

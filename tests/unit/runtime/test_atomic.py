@@ -64,10 +64,23 @@ def test_the_error_number_is_found_in_the_words_of_h5py(tmp_path: Path) -> None:
 
 
 def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
-    with pytest.raises(IsADirectoryError), disk_errors(tmp_path, "Kept."):
-        tmp_path.read_bytes()
+    with pytest.raises(FileNotFoundError), disk_errors(tmp_path, "Kept."):
+        (tmp_path / "missing").read_bytes()
     with pytest.raises(RuntimeError, match="something else"), disk_errors(tmp_path, "Kept."):
         raise RuntimeError("something else")
+
+
+def test_a_file_in_the_place_of_a_folder_is_a_disk_error(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(DiskError, match="is a file"), disk_errors(tmp_path / "file/x", "Kept."):
+        (tmp_path / "file/x").mkdir(parents=True)
+
+
+def test_a_folder_in_the_place_of_a_file_is_a_disk_error(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    with pytest.raises(DiskError, match="there is a folder, not a file"):
+        write_text(tmp_path / "there", "text", step="any")
+    assert [file.name for file in tmp_path.iterdir()] == ["there"]
 
 
 def test_a_folder_that_may_not_be_written_is_a_disk_error(tmp_path: Path) -> None:

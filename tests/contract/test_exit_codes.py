@@ -1,0 +1,441 @@
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import cxrlearn.errors
+from cxrlearn.errors import CxrlearnError
+from cxrlearn.features.lock import writer_lock
+from tests.support.cli import done, refused, run_cli
+from tests.support.shared import ROOT
+from tests.support.small_study import FAST, SETTINGS, Study, embedded_study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Damage = Callable[["Study"], object] if TYPE_CHECKING else object
+
+HEADER = "Path,patient_id,Cardiomegaly,Effusion\n"
+ROW = "images/p00_0.png,P00,0,1\n"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return embedded_study(tmp_path_factory.mktemp("study") / "base")
+
+
+@pytest.fixture
+def study(base: Study, tmp_path: Path) -> Study:
+    return base.copy(tmp_path / "study")
+
+
+# ---- the table of the documentation --------------------------------------------------------------
+
+
+def test_the_table_of_exit_codes_is_that_of_the_classes() -> None:
+    page = (ROOT / "docs/reference/errors-and-exit-codes.md").read_text(encoding="utf-8")
+    documented = {int(code) for code in re.findall(r"^\| (\d+) \|", page, flags=re.MULTILINE)}
+    classes = [
+        value
+        for value in vars(cxrlearn.errors).values()
+        if isinstance(value, type) and issubclass(value, CxrlearnError)
+    ]
+    raised = {value.exit_code for value in classes}
+    assert documented == raised | {0, 130, 143}
+    assert sorted(raised) == list(range(1, 9))
+
+
+# ---- what is typed -------------------------------------------------------------------------------
+
+USAGE = [
+    (["--bogus"], "No such option: --bogus"),
+    (["surplus"], "unexpected extra argument"),
+    (["--limit", "abc"], "--limit"),
+    (["--limit", "0"], "--limit: expected at least 1, got 0"),
+    (["--C", "0"], "--C: expected a positive number or auto, got 0.0"),
+    (["--C", "nan"], "--C: expected a positive number or auto, got nan"),
+    (["--C", "inf"], "--C: expected a positive number or auto, got inf"),
+    (["--C", "abc"], "--C (command line): expected a number or auto, got 'abc'"),
+    (["--replicates", "1"], "--replicates: expected at least 100, got 1"),
+    (["--seed", "-1"], "--seed: expected at least 0"),
+    (["--max-iter", "0"], "--max-iter: expected at least 1"),
+    (["--batch-size", "0"], "--batch-size: expected at least 1"),
+    (["--random-weights", "-3"], "--random-weights: expected at least 0"),
+    (["--task", "foo"], "expected one of auto, binary, multilabel, multiclass, got 'foo'"),
+    (["--blank", "foo"], "expected one of mask, zeros, got 'foo'"),
+    (["--uncertain", "foo"], "expected one of mask, zeros, ones, got 'foo'"),
+    (["--precision", "fp8"], "expected one of auto, fp32, bf16, fp16, got 'fp8'"),
+    (["--intensity", "foo"], "expected one of percentile, minmax, got 'foo'"),
+    (["--device", "tpu"], "--device: expected auto, cpu, cuda, cuda:N or mps, got 'tpu'"),
+    (["--gpus", "x"], "--gpus: expected numbers such as 0,1, or cpu, got 'x'"),
+    (["--gpus", "0", "--device", "cpu"], "--gpus and --device exclude each other"),
+    (["--name", "a/b"], "--name: 'a/b' cannot be the name of a folder"),
+    (["--name", ""], "--name"),
+    (["--csv", "all.csv"], "--csv stands alone"),
+    (["--test-csv", "train=test.csv"], "'train' cannot name a test set"),
+    (["--test-csv", "a=test.csv", "--test-csv", "a=val.csv"], "two test sets are named 'a'"),
+    (["--config", "nope.toml"], "--config: no file nope.toml"),
+    (["--config", "images"], "--config: no file images"),
+    (["--positive", "yes"], "--positive takes one label column"),
+    (["--class-columns", ""], "hold 0/1: Cardiomegaly,Effusion"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("arguments", "part"), USAGE, ids=[" ".join(typed) for typed, _ in USAGE])
+def test_what_is_typed_wrong_is_a_usage_error(base: Study, arguments: list[str], part: str) -> None:
+    assert part in refused(2, "probe", *arguments, cwd=base.folder)
+
+
+def test_all_problems_of_the_settings_are_told_together(base: Study) -> None:
+    lines = refused(2, "probe", "--seed", "-1", "--limit", "0", "--device", "tpu", cwd=base.folder)
+    assert len(lines.splitlines()) == 3
+
+
+@pytest.mark.parametrize("typed", [["porbe"], ["models", "shwo", "x"], ["models", "show"]])
+def test_unknown_commands_and_missing_arguments(tmp_path: Path, typed: list[str]) -> None:
+    message = refused(2, *typed, cwd=tmp_path)
+    assert "--help` tells more" in message
+
+
+@pytest.mark.parametrize("typed", [[], ["models"]])
+def test_a_command_alone_shows_the_help_and_not_an_error(tmp_path: Path, typed: list[str]) -> None:
+    outcome = run_cli(*typed, cwd=tmp_path)
+    assert "Usage:" in outcome.text
+    assert "error:" not in outcome.text
+
+
+NO_DATA = [
+    ([], "--model is missing"),
+    (["-m", "cxr-tiny"], "no data: give --csv FILE"),
+    (["-m", "cxr-tiny", "--train-csv", "a.csv"], "--test-csv is missing"),
+    (["-m", "cxr-tiny", "--test-csv", "a.csv"], "--train-csv is missing"),
+    (["-m", "cxr-tiny", "--val-csv", "a.csv", "--test-csv", "a.csv"], "--train-csv is missing"),
+    (
+        ["-m", "cxr-tiny", "--train-csv", "a.csv", "--test-csv", "b.csv", "--C", "auto"],
+        "--C auto needs a validation split",
+    ),
+]
+
+
+@pytest.mark.parametrize(("arguments", "part"), NO_DATA)
+def test_missing_data_is_a_usage_error(tmp_path: Path, arguments: list[str], part: str) -> None:
+    assert part in refused(2, "probe", *arguments, cwd=tmp_path)
+
+
+def test_embed_without_images_or_model(tmp_path: Path) -> None:
+    message = refused(2, "embed", cwd=tmp_path)
+    assert "--model is missing" in message
+    assert "no images: give --csv FILE or --images DIR" in message
+
+
+def test_init_leaves_a_settings_file_alone(base: Study) -> None:
+    assert "left alone" in refused(2, "init", cwd=base.folder)
+    assert (base.folder / "cxrlearn.toml").read_text() == SETTINGS
+
+
+# ---- the settings file ---------------------------------------------------------------------------
+
+TOML = [
+    ("[data\n", "not valid TOML"),
+    (b"\xff\xfe\x00", "not valid TOML"),
+    ('[data]\ntrian_csv = "x"\n', "did you mean 'train_csv'?"),
+    ("[prob]\nC = 1\n", "unknown section 'prob': did you mean 'probe'?"),
+    ('model = "x"\n', "unknown key outside a section: 'model'"),
+    ('[[data]]\ncsv = "x"\n', "'data' has to be a section, [data]"),
+    ("data = 3\n", "'data' has to be a section, [data]"),
+    ("[probe]\nlimit = inf\n", "--limit (cxrlearn.toml [probe]): expected a whole number"),
+    ("[probe]\nlimit = nan\n", "--limit (cxrlearn.toml [probe]): expected a whole number"),
+    ("[probe]\nseed = 1.5\n", "--seed (cxrlearn.toml [probe]): expected a whole number"),
+    ("[probe]\nC = true\n", "--C (cxrlearn.toml [probe]): expected a number or auto"),
+    ('[data]\ntrain_csv = ["a.csv"]\n', "--train-csv (cxrlearn.toml [data]): expected one path"),
+    ("[data]\ntrain_csv = 3\n", "--train-csv (cxrlearn.toml [data]): expected one path"),
+    ("[data]\nclass_columns = { a = 1 }\n", "expected one text"),
+    ('[data]\nstrict = "perhaps"\n', "expected true or false, got 'perhaps'"),
+    (SETTINGS + "[probe]\nuse_logreg = false\n", "--use-logreg is the only probe so far"),
+    ("[probe]\nquiet = true\n", "unknown key 'quiet' in [probe]"),
+]
+
+
+@pytest.mark.parametrize(("content", "part"), TOML, ids=[part for _, part in TOML])
+def test_faults_of_the_settings_file(tmp_path: Path, content: str | bytes, part: str) -> None:
+    data = content if isinstance(content, bytes) else content.encode()
+    (tmp_path / "cxrlearn.toml").write_bytes(data)
+    assert part in refused(2, "probe", cwd=tmp_path)
+
+
+def test_faults_of_the_environment(base: Study) -> None:
+    message = refused(2, "probe", cwd=base.folder, CXRLEARN_LIMIT="many")
+    assert message.startswith("--limit (CXRLEARN_LIMIT): expected a whole number, got 'many'")
+
+
+def test_no_class_columns_lists_those_that_could_be_meant(study: Study) -> None:
+    text = SETTINGS.replace('class_columns = ["Cardiomegaly", "Effusion"]\n', "")
+    (study.folder / "cxrlearn.toml").write_text(text)
+    message = refused(2, "probe", cwd=study.folder)
+    assert message.rstrip().endswith("hold 0/1: Cardiomegaly,Effusion")
+
+
+# ---- manifests and labels ------------------------------------------------------------------------
+
+CSV = [
+    (None, "no such file"),
+    ("", "is empty (0 bytes)"),
+    ("\n\n", "is blank"),
+    (HEADER, "has a header but no rows"),
+    (b"\x89PNG\r\n\x1a\n\x00\x00", "is not a text file"),
+    (HEADER.encode() + "images/é.png,1,0,1\n".encode("latin1"), "not UTF-8"),
+    (HEADER + "images/p00_0.png,P00,0,1,7\n", "row 2: 5 cells, but the header has 4"),
+    (HEADER + '"images/p00_0.png,P00,0,1\n', "A quote is opened and not closed"),
+    ("foo,Cardiomegaly,Effusion\n1,0,1\n", "has no column of image paths"),
+    ("Path,Path,Cardiomegaly,Effusion\na,b,0,1\n", "more than one column is called 'Path'"),
+    (HEADER + ",P00,0,1\n", "row 2, column 'Path': blank"),
+    (HEADER + "http://x/y.png,P00,0,1\n", "is a URL"),
+    (HEADER.replace("Effusion", "Efusion") + ROW, "Did you mean 'Efusion'?"),
+    (HEADER + ROW + "images/p00_1.png,P00,1,yes\n", "row 3, column 'Effusion': 'yes' is not a label"),
+    (HEADER + ROW + "images/p00_1.png,P00,1,inf\n", "'inf' is not a label"),
+    (HEADER + ROW + "images/p00_0.png,P00,1,1\n", "row 3: 'images/p00_0.png' stands in row 2"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("file", ["train.csv", "test.csv"])
+@pytest.mark.parametrize(("content", "part"), CSV, ids=[part for _, part in CSV])
+def test_faults_of_a_manifest(
+    study: Study, content: str | bytes | None, part: str, file: str
+) -> None:
+    path = study.folder / file
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    message = refused(3, "probe", cwd=study.folder)
+    assert part in message
+    assert message.startswith(file)
+
+
+def test_options_that_name_what_a_manifest_lacks(base: Study) -> None:
+    for option in ("--path-column", "--patient-column", "--class-columns"):
+        message = refused(3, "probe", option, "Pth", cwd=base.folder)
+        assert f"{option} names 'Pth'" in message
+        assert "'patient_id'" in message
+    assert "no such folder" in refused(3, "probe", "--image-root", "nope", cwd=base.folder)
+    assert "Did you mean 'Effusion'?" in refused(
+        3, "probe", "--class-columns", "Efusion", cwd=base.folder
+    )
+
+
+def test_all_images_missing(study: Study) -> None:
+    shutil.rmtree(study.folder / "images")
+    message = refused(3, "probe", cwd=study.folder)
+    assert "none of the 24 images of train can be used (images/p00_0.png: " in message
+    assert "--image-root" in message
+    outcome = run_cli("embed", cwd=study.folder)
+    assert outcome.code == 3
+    assert "44 images could not be read" in outcome.err
+
+
+def test_nan_in_the_features_is_told_with_count_and_first_image(study: Study) -> None:
+    with h5py.File(study.features, "r+") as file:
+        file["features"][3, 2] = np.nan
+        file["features"][7, :] = np.inf
+        first = file["image_id"].asstr()[3]
+    message = refused(3, "probe", *FAST, cwd=study.folder)
+    assert "2 of 24" in message
+    assert first in message
+
+
+# ---- backbones -----------------------------------------------------------------------------------
+
+BACKBONES = [
+    (["--model", "cxr-tny"], "Did you mean 'cxr-tiny'"),
+    (["--model", "nope"], "unknown backbone 'nope'. Available: medaug"),
+    (["--arch", "resnet18"], "cxr-tiny has no arch 'resnet18'"),
+    (["--pretrained-on", "mimic"], "cxr-tiny has no pretrained-on 'mimic'"),
+    (["--features", "nope"], "cxr-tiny has no features 'nope': it has pooled"),
+    (["--preprocessing", "nope"], "cxr-tiny has no preprocessing 'nope': it has published"),
+    (["--weights", "nope.pt"], "there is no file nope.pt"),
+    (["--model", "chexzero"], "no weights for chexzero"),
+    (["--model", "chexzero", "--weights", "train.csv"], "train.csv is no weight file"),
+]
+
+
+@pytest.mark.parametrize("command", ["embed", "probe"])
+@pytest.mark.parametrize(("arguments", "part"), BACKBONES, ids=[part for _, part in BACKBONES])
+def test_faults_of_a_backbone(
+    base: Study, tmp_path: Path, command: str, arguments: list[str], part: str
+) -> None:
+    folder = ["--features-dir", tmp_path / "f"] if command == "probe" else ["--output-dir", tmp_path]
+    assert part in refused(4, command, *arguments, *folder, cwd=base.folder, CXRLEARN_WEIGHTS_DIR="")
+
+
+def test_models_of_an_unknown_name(tmp_path: Path) -> None:
+    for command in ("show", "check"):
+        assert "unknown backbone" in refused(4, "models", command, "nope", cwd=tmp_path)
+
+
+# ---- feature files -------------------------------------------------------------------------------
+
+
+def _cut(study: Study) -> None:
+    data = study.features.read_bytes()
+    study.features.write_bytes(data[: len(data) // 2])
+
+
+def _overwrite(study: Study) -> None:
+    data = bytearray(study.features.read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 5000] = bytes(5000)
+    study.features.write_bytes(data)
+
+
+def _foreign(study: Study) -> None:
+    study.features.unlink()
+    with h5py.File(study.features, "w") as file:
+        file["x"] = 1
+
+
+def _attribute(name: str, value: object) -> Damage:
+    def change(study: Study) -> None:
+        with h5py.File(study.features, "r+") as file:
+            file.attrs[name] = value
+
+    return change
+
+
+def _features(rows: slice, columns: slice) -> Damage:
+    def change(study: Study) -> None:
+        with h5py.File(study.features, "r+") as file:
+            kept = file["features"][rows, columns]
+            del file["features"]
+            file["features"] = kept
+
+    return change
+
+
+def _without(name: str) -> Damage:
+    def change(study: Study) -> None:
+        with h5py.File(study.features, "r+") as file:
+            del file[name]
+
+    return change
+
+
+FILES: dict[str, tuple[Damage, str]] = {
+    "empty": (lambda study: study.features.write_bytes(b""), "damaged or no HDF5 file"),
+    "text": (lambda study: study.features.write_bytes(b"hello"), "damaged or no HDF5 file"),
+    "truncated": (_cut, "damaged"),
+    "overwritten": (_overwrite, "damaged"),
+    "foreign": (_foreign, "no feature file of cxrlearn"),
+    "newer": (_attribute("version", 99), "format version 99"),
+    "version of another type": (_attribute("version", [1, 2]), "damaged"),
+    "other fingerprint": (_attribute("fingerprint", "{}"), "damaged"),
+    "rows missing": (_features(slice(5), slice(None)), "damaged"),
+    "columns missing": (_features(slice(None), slice(5)), "damaged"),
+    "no features": (_without("features"), "damaged"),
+    "no list of failures": (_without("failed"), "damaged"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_feature_file_that_is_not_whole_is_refused(study: Study, name: str) -> None:
+    damage, part = FILES[name]
+    damage(study)
+    for command in ("probe", "embed"):
+        message = refused(5, command, cwd=study.folder)
+        assert message.startswith("features/cxr-tiny.h5")
+        assert part in message
+
+
+def test_a_feature_file_that_is_being_written_is_refused(study: Study) -> None:
+    with writer_lock(study.features):
+        message = refused(5, "embed", cwd=study.folder)
+    assert "is being written by process" in message
+    done("embed", cwd=study.folder)
+
+
+def test_a_feature_file_of_other_settings_is_refused(study: Study) -> None:
+    message = refused(5, "embed", "--intensity", "minmax", "-q", cwd=_with_tag_of(study, "minmax"))
+    assert "was made with other settings" in message
+
+
+def _with_tag_of(study: Study, suffix: str) -> Path:
+    """Put the feature file where that of another intensity belongs."""
+    study.features.rename(study.features.with_name(f"cxr-tiny-{suffix}.h5"))
+    return study.folder
+
+
+# ---- hardware, disk, signals ---------------------------------------------------------------------
+
+without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+
+
+@without_cuda
+@pytest.mark.parametrize("option", [["--gpus", "7"], ["--device", "cuda"], ["--device", "cuda:7"]])
+@pytest.mark.parametrize("command", ["embed", "probe"])
+def test_a_device_that_is_not_there(study: Study, command: str, option: list[str]) -> None:
+    study.features.unlink()
+    message = refused(7, command, *option, cwd=study.folder)
+    assert "--device cpu" in message
+
+
+def test_an_output_folder_that_is_a_file(study: Study) -> None:
+    for place in ("train.csv", "train.csv/below"):
+        for command in ("embed", "probe"):
+            message = refused(8, command, "--output-dir", place, *_fast(command), cwd=study.folder)
+            assert message.startswith(f"cannot write {place}")
+    assert "train.csv" in refused(8, "probe", "--features-dir", "train.csv", cwd=study.folder)
+
+
+def _fast(command: str) -> tuple[object, ...]:
+    return FAST if command == "probe" else ()
+
+
+def test_a_folder_in_the_place_of_a_file(study: Study) -> None:
+    (study.folder / "runs/cxr-tiny-logreg/report.json").mkdir(parents=True)
+    assert "report.json" in refused(8, "probe", *FAST, cwd=study.folder)
+    study.features.unlink()
+    study.features.mkdir()
+    message = refused(8, "embed", cwd=study.folder)
+    assert message.startswith("cannot write features/cxr-tiny.h5")
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"probe = 3", b"", b"[probe"])
+def test_settings_of_an_earlier_run_that_cannot_be_read(study: Study, content: bytes) -> None:
+    folder = study.folder / "runs/cxr-tiny-logreg"
+    folder.mkdir(parents=True)
+    (folder / "settings.toml").write_bytes(content)
+    message = refused(2, "probe", *FAST, cwd=study.folder)
+    assert "--overwrite" in message
+    done("probe", "--overwrite", *FAST, cwd=study.folder)
+
+
+@pytest.mark.parametrize("command", ["embed", "probe"])
+def test_ctrl_c_is_130_with_a_sentence(
+    base: Study, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"cxrlearn.workflows.{command}.run_{command}", interrupt)
+    assert "the same command goes on" in refused(130, command, cwd=base.folder)
+
+
+def test_a_bug_is_one_sentence_with_a_log_and_a_traceback_with_debug(
+    base: Study, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("of all things")
+
+    monkeypatch.setattr("cxrlearn.workflows.probe.run_probe", fail)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    outcome = run_cli("probe", cwd=base.folder)
+    assert outcome.code == 1
+    assert "Traceback" not in outcome.text
+    assert "this is a bug in cxrlearn (ZeroDivisionError: of all things)" in outcome.err
+    assert "ZeroDivisionError" in next(tmp_path.glob("cxrlearn-*.log")).read_text()
+    assert "Traceback" in run_cli("probe", "--debug", cwd=base.folder).err

@@ -1,0 +1,86 @@
+"""Feature files made by hand, and everything that is in one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import h5py
+import numpy as np
+
+from cxrlearn.features.fingerprint import Fingerprint
+from cxrlearn.features.parts import Row
+from cxrlearn.features.rows import Index, Sightings
+from cxrlearn.features.store import write_feature_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+FINGERPRINT = Fingerprint(
+    backbone="tiny-test",
+    arch=None,
+    pretrained_on=None,
+    weights="sha256:00",
+    feature="pooled",
+    dim=3,
+    preprocessing={"steps": [], "mean": [0.5]},
+    intensity="percentile",
+    precision="fp32",
+    store="float32",
+)
+
+
+def digest_of(number: int) -> bytes:
+    """Return a made-up content hash."""
+    return f"{number:064x}".encode()
+
+
+def row_of(number: int, name: str | None = None, *, place: int = 1, mtime_ns: int = 5) -> Row:
+    """Return a row whose every value follows from its number."""
+    return Row(
+        image_id=f"img/{number:04d}.png" if name is None else name,
+        content_hash=digest_of(number),
+        size=100 + number,
+        mtime_ns=mtime_ns,
+        place=place,
+        features=features_of(number),
+    )
+
+
+def features_of(number: int, dim: int = 3) -> NDArray[np.float32]:
+    """Return the features of a row."""
+    return np.random.default_rng(number).normal(size=dim).astype(np.float32)
+
+
+def write_rows(path: Path, rows: list[Row], **changes: Any) -> Path:  # noqa: ANN401 - fields of Fingerprint
+    """Write a feature file with these rows, which must be sorted."""
+    times = np.array([row.mtime_ns for row in rows], dtype=np.int64)
+    index = Index(
+        np.array([row.image_id.encode() for row in rows], dtype=bytes if rows else "S1"),
+        np.array([row.content_hash for row in rows], dtype="S64"),
+        np.array([row.size for row in rows], dtype=np.int64),
+        times,
+        Sightings(
+            np.arange(len(rows)), np.array([row.place for row in rows], dtype=np.uint64), times
+        ),
+    )
+    fingerprint = replace(FINGERPRINT, **changes)
+    blocks = [np.stack([row.features for row in rows])] if rows else []
+    write_feature_file(path, fingerprint, {"made": "by hand"}, index, {"z.png": "gone"}, blocks)
+    return path
+
+
+def everything(path: Path) -> dict[str, Any]:
+    """Return every dataset and attribute of a feature file, but for the provenance."""
+    found: dict[str, Any] = {}
+
+    def visit(name: str, element: h5py.HLObject) -> None:
+        if isinstance(element, h5py.Dataset):
+            found[name] = (element.dtype, element.shape, element[()].tobytes())
+
+    with h5py.File(path) as file:
+        file.visititems(visit)
+        found |= {f"@{key}": file.attrs[key] for key in file.attrs if key != "provenance"}
+    return found
