@@ -256,7 +256,7 @@ BACKBONES = [
     (["--model", "cxr-tny"], "Did you mean 'cxr-tiny'"),
     (["--model", "nope"], "unknown backbone 'nope'. Available: medaug"),
     (["--arch", "resnet18"], "cxr-tiny has no arch 'resnet18'"),
-    (["--pretrained-on", "mimic"], "cxr-tiny has no pretrained-on 'mimic'"),
+    (["--pretrained-on", "mimic"], "cxr-tiny has no pretrained_on 'mimic'"),
     (["--features", "nope"], "cxr-tiny has no features 'nope': it has pooled"),
     (["--preprocessing", "nope"], "cxr-tiny has no preprocessing 'nope': it has published"),
     (["--weights", "nope.pt"], "there is no file nope.pt"),
@@ -365,7 +365,7 @@ def test_a_feature_file_of_other_settings_is_refused(study: Study) -> None:
 
 def _with_tag_of(study: Study, suffix: str) -> Path:
     """Put the feature file where that of another intensity belongs."""
-    study.features.rename(study.features.with_name(f"cxr-tiny-{suffix}.h5"))
+    study.features.rename(study.features.with_name(f"cxr-tiny+{suffix}.h5"))
     return study.folder
 
 

@@ -90,3 +90,16 @@ def test_help_shows_defaults_in_brackets() -> None:
     shown = CliRunner().invoke(app, ["probe", "--help"], env={"COLUMNS": "200"}).output
     assert "[default: 1000]" in shown
     assert "[default: mask]" in shown
+
+
+def test_a_rule_in_words_names_every_step_in_order() -> None:
+    rules = {rule.name: rule for spec in CATALOG for rule in spec.preprocessings[1:]}
+    assert rules["cxr-repair-chexpert"].in_words() == (
+        "longer side to 320 (lanczos, both sides truncated); black borders to a square of 320; "
+        "values 0..255, minus 129.4185, over 73.3378; "
+        "then the tensor to 224 (bicubic, not antialiased)"
+    )
+    assert rules["imagenet-norm"].in_words() == (
+        "shorter side to 320 (bilinear); centre crop 320; "
+        "values 0..1, minus 0.485, 0.456, 0.406, over 0.229, 0.224, 0.225"
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def write_rows(path: Path, rows: list[Row], **changes: Any) -> Path:  # noqa: AN
     """Write a feature file with these rows, which must be sorted."""
     times = np.array([row.mtime_ns for row in rows], dtype=np.int64)
     index = Index(
-        np.array([row.image_id.encode() for row in rows], dtype=bytes if rows else "S1"),
+        np.array([os.fsencode(row.image_id) for row in rows], dtype=bytes if rows else "S1"),
         np.array([row.content_hash for row in rows], dtype="S64"),
         np.array([row.size for row in rows], dtype=np.int64),
         times,

@@ -66,7 +66,7 @@ class _Trouble:
         self.delay = float(os.environ.get(DELAY, "0"))
         self.calls = 0
 
-    def __call__(self, module: object, inputs: object) -> None:
+    def __call__(self, *_: object) -> None:
         import multiprocessing
 
         self.calls += 1

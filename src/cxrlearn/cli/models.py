@@ -58,7 +58,7 @@ def list_models(as_json: options.Json = False, debug: options.Debug = False) -> 
 def _row(spec: BackboneSpec) -> tuple[str, ...]:
     variants = [*spec.archs, *spec.pretrained_ons]
     dims = dict.fromkeys(str(variant.features[0].dim) for variant in spec.variants)
-    return spec.name, spec.title, ", ".join(variants), "/".join(dims), weights_status(spec)
+    return spec.name, spec.title.partition(":")[0], ", ".join(variants), "/".join(dims), weights_status(spec)
 
 
 def weights_status(spec: BackboneSpec) -> str:

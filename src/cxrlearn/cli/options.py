@@ -181,7 +181,8 @@ Preprocessing = Annotated[
     str | None,
     _option(
         BACKBONE,
-        "published, or original: the uniform rule of the original benchmark. [default: published]",
+        "Rule for the pixels, as `cxrlearn models show NAME` lists them; original is the uniform one "
+        "of the original benchmark. [default: published]",
         metavar="RULE",
     ),
 ]

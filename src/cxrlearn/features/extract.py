@@ -149,6 +149,7 @@ def _as_array(features: torch.Tensor) -> NDArray[np.float32]:
 def largest_cosine_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
     """Return the largest 1 - cos over the rows of two (N, D) arrays; inf if it is not finite."""
     x, y = a.astype(np.float64), b.astype(np.float64)
-    norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
-    cosines = np.divide((x * y).sum(axis=1), norms, out=np.ones_like(norms), where=norms > 0)
+    with np.errstate(invalid="ignore"):  # infinity times 0 is what is looked for
+        norms = np.linalg.norm(x, axis=1) * np.linalg.norm(y, axis=1)
+        cosines = np.divide((x * y).sum(axis=1), norms, out=np.ones_like(norms), where=norms > 0)
     return float(np.max(1 - cosines)) if np.isfinite(cosines).all() else float("inf")

@@ -58,10 +58,9 @@ def disk_errors(path: Path, rescue: str) -> Iterator[None]:
             raise DiskError(
                 f"cannot write {path}: a file stands where a folder is needed. {rescue}"
             ) from error
-        if isinstance(error, (FileExistsError, NotADirectoryError, IsADirectoryError)):
-            place = error.filename2 or error.filename or path
+        if error.errno == errno.EISDIR:
             raise DiskError(
-                f"cannot write {path}: {place} {_in_the_way(error)}. {rescue}"
+                f"cannot write {path}: a folder stands where a file is needed. {rescue}"
             ) from error
         raise
     except RuntimeError as error:  # h5py, when closing a file on a full disk
@@ -69,11 +68,6 @@ def disk_errors(path: Path, rescue: str) -> Iterator[None]:
         if full is None:
             raise
         raise DiskError(f"cannot write {path}: {full}. {rescue}") from error
-
-
-def _in_the_way(error: OSError) -> str:
-    folder_there = isinstance(error, IsADirectoryError)
-    return "is a folder, not a file" if folder_there else "is a file, or below one, not a folder"
 
 
 def _full_reason(error: OSError | RuntimeError) -> str | None:

@@ -17,6 +17,7 @@ from cxrlearn.probes.logistic import (
     LogisticSolver,
     fit_logistic,
 )
+from cxrlearn.probes.model import check_features
 from cxrlearn.probes.saved import ProbeMeta, save_probe
 from cxrlearn.probes.selection import choose_c
 from cxrlearn.reports.predictions import Predictions
@@ -143,8 +144,10 @@ def _join(name: str, sets: ImageSets, labelled: LabelledSets, features: ProbeFea
     """Put labels and features of one split together, by position in its manifest."""
     manifest, split, labels = sets.named()[name], features.splits[name], labelled.labels[name]
     patients = manifest.patients
+    image_ids = tuple(manifest.image_ids[row] for row in split.kept)
+    check_features(split.features, image_ids)  # names the image, before a solver meets its NaN
     return SplitData(
-        tuple(manifest.image_ids[row] for row in split.kept),
+        image_ids,
         tuple(patients[row] for row in split.kept),
         split.features,
         labels.values[split.kept],

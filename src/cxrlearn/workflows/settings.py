@@ -168,9 +168,9 @@ def _file_layer(
 ) -> dict[str, tuple[object, str]]:
     path = find_file(file)
     layer: dict[str, tuple[object, str]] = {}
-    for name, values in read_sections(file).items():
-        if name not in {"data", section}:
-            continue
+    sections = read_sections(file)
+    for name in ("data", section):  # what a command's own section says comes last, and wins
+        values = sections.get(name, {})
         allowed = DATA_KEYS if name == "data" else set(hints) - HIDDEN
         for key, value in values.items():
             if key not in allowed:

@@ -44,8 +44,12 @@ def test_each_layer_overrides_the_one_below_and_says_where_the_value_is_from(
     assert resolve({"batch_size": 4}, environment)["batch_size"] == Setting(4, "command line")
 
 
-def test_a_command_section_overrides_the_data_section() -> None:
-    Path("cxrlearn.toml").write_text('[data]\nblank = "zeros"\n[probe]\nblank = "mask"\n')
+@pytest.mark.parametrize("order", [("data", "probe"), ("probe", "data")])
+def test_a_command_section_overrides_the_data_section_wherever_it_stands(
+    order: tuple[str, str],
+) -> None:
+    sections = {"data": '[data]\nblank = "zeros"\n', "probe": '[probe]\nblank = "mask"\n'}
+    Path("cxrlearn.toml").write_text("".join(sections[name] for name in order))
     assert resolve()["blank"].value == "mask"
 
 
