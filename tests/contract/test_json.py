@@ -35,8 +35,9 @@ def test_probe_prints_its_report(base: Study, tmp_path: Path) -> None:
 
 def test_embed_prints_its_files(base: Study, tmp_path: Path) -> None:
     (base.folder / "broken.csv").write_text("Path\nimages/p00_0.png\nbroken.csv\n")
+    (base.folder / "empty.toml").touch()
     found = run_cli(
-        "embed", "-m", "cxr-tiny", "--config", "/dev/null", "--csv", "broken.csv",
+        "embed", "-m", "cxr-tiny", "--config", "empty.toml", "--csv", "broken.csv",
         "--output-dir", tmp_path, "--json", cwd=base.folder,
     )  # fmt: skip
     assert found.code == 3

@@ -222,10 +222,10 @@ def test_original_defect_s14_the_imagenet_resnet_can_be_probed_frozen(tmp_path: 
     """The original always fine-tuned it. Random weights are marked wherever a number stands."""
     study = write_study(tmp_path / "study")
     (study.folder / "cxrlearn.toml").write_text(SETTINGS.replace("cxr-tiny", "resnet"))
-    arguments = ("--arch", "resnet18", "--random-weights", 1, "--offline", "--limit", 6, "--C", 1)
+    arguments = ("--random-weights", 1, "--offline", "--limit", 6, "--C", 1)
     outcome = done("probe", "--name", "run", *arguments, *FAST, cwd=study.folder)
     report = json.loads((study.folder / "runs/run/report.json").read_text())
-    assert report["backbone"]["feature_dim"] == 512
+    assert report["backbone"]["feature_dim"] == 2048
     assert report["backbone"]["random_weights"] == 1
     assert not report["backbone"]["verified"]
     assert "random" in report["backbone"]["tag"]

@@ -41,7 +41,7 @@ def list_models(as_json: options.Json = False, debug: options.Debug = False) -> 
 
     terminal = Terminal(as_json=as_json)
     specs = list_specs()
-    table = Table("name", "backbone", "variants", "features", box=None, pad_edge=False)
+    table = Table("name", "variants", "features", box=None, pad_edge=False)
     table.add_column("weights", overflow="fold")  # a file's name is never cut short
     for spec in specs:
         table.add_row(*(escape(cell) for cell in _row(spec)))
@@ -58,7 +58,7 @@ def list_models(as_json: options.Json = False, debug: options.Debug = False) -> 
 def _row(spec: BackboneSpec) -> tuple[str, ...]:
     variants = [*spec.archs, *spec.pretrained_ons]
     dims = dict.fromkeys(str(variant.features[0].dim) for variant in spec.variants)
-    return spec.name, spec.title.partition(":")[0], ", ".join(variants), "/".join(dims), weights_status(spec)
+    return spec.name, ", ".join(variants), "/".join(dims), weights_status(spec)
 
 
 def weights_status(spec: BackboneSpec) -> str:

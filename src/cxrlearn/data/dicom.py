@@ -166,7 +166,7 @@ def _check_header(dataset: Dataset) -> None:
 
 def _check_depth(dataset: Dataset) -> None:
     allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
-    if allocated not in {8, 16, 32} or not 1 <= stored <= allocated:
+    if allocated not in {8, 16} or not 1 <= stored <= allocated:
         raise UnreadableImageError(f"{stored} bits stored in {allocated} are not supported")
     high = int(dataset.get("HighBit", stored - 1))
     if high != stored - 1:

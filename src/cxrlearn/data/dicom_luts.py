@@ -34,7 +34,7 @@ class LookupTable:
     def apply(self, values: Float) -> Float:
         """Return the entry of each value."""
         place = np.clip(np.rint(values) - self.first, 0, self.entries.size - 1)
-        chosen: Float = self.entries[np.nan_to_num(place).astype(np.int64)]
+        chosen: Float = self.entries[place.astype(np.int64)]
         return chosen
 
 

@@ -46,27 +46,23 @@ class Levels:
     index: NDArray[Any]
     """(H, W) unsigned integers below K."""
     values: Float
-    """(K,) the value that each index stands for; may hold NaN and infinity."""
+    """(K,) the value that each index stands for."""
     counts: NDArray[np.int64]
     """(K,) how many pixels hold the value; 0 takes a value out of all statistics."""
 
     def seen(self) -> NDArray[np.bool_]:
-        """Return (K,) which values count: they occur and are finite."""
-        return (self.counts > 0) & np.isfinite(self.values)
+        """Return (K,) which values count."""
+        return self.counts > 0
 
 
 def levels_of(pixels: NDArray[Any]) -> Levels:
-    """Count the values of an (H, W) picture of any integer or float type."""
-    if pixels.dtype.kind in "iu" and pixels.dtype.itemsize <= 2:
-        lowest = int(pixels.min())
-        # Whole numbers of 16 bits: the offset keeps the index unsigned and the table short.
-        wide = pixels if lowest == 0 else pixels.astype(np.int32) - lowest
-        index = wide.astype(np.uint16, copy=False)
-        counts = _count(index)
-        return Levels(index, np.arange(counts.size, dtype=np.float64) + lowest, counts)
-    values, inverse, counts = np.unique(pixels, return_inverse=True, return_counts=True)
-    index = inverse.reshape(pixels.shape).astype(np.uint32)
-    return Levels(index, values.astype(np.float64), counts.astype(np.int64))
+    """Count the values of an (H, W) picture of whole numbers of at most 16 bits."""
+    lowest = int(pixels.min())
+    # The offset keeps the index unsigned and the table short.
+    wide = pixels if lowest == 0 else pixels.astype(np.int32) - lowest
+    index = wide.astype(np.uint16, copy=False)
+    counts = _count(index)
+    return Levels(index, np.arange(counts.size, dtype=np.float64) + lowest, counts)
 
 
 def _count(index: NDArray[np.uint16]) -> NDArray[np.int64]:
@@ -99,23 +95,43 @@ def stretch(levels: Levels, intensity: Intensity) -> Float:
 
     The limits are the percentiles `PERCENTILES` of the pixels that count, or their smallest and
     largest value under "minmax" and where both percentiles are equal (a nearly empty picture).
+    """
+    seen = levels.seen()
+    values, counts = levels.values[seen], levels.counts[seen]
+    limits = float(values.min()), float(values.max())
+    if intensity == "percentile":
+        inner = [weighted_percentile(values, counts, percent) for percent in PERCENTILES]
+        limits = (inner[0], inner[1]) if inner[0] < inner[1] else limits
+    return _between(levels.values, *limits)
+
+
+def _between(values: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    if low == high:
+        return np.zeros(values.shape)
+    # Halved, because the distance of two extremes of float would be infinite.
+    return np.clip((values / 2 - low / 2) / (high / 2 - low / 2), 0.0, 1.0)
+
+
+def stretch_numbers(pixels: NDArray[Any], intensity: Intensity) -> Radiograph:
+    """Stretch an (H, W) picture of floats or wide integers as `stretch` does.
+
+    NaN becomes black; infinity black or white, by its sign; neither counts in the limits.
 
     Raises:
         UnreadableImageError: no pixel has a finite value.
     """
-    seen = levels.seen()
-    if not seen.any():
+    finite = pixels[np.isfinite(pixels)]
+    if not finite.size:
         raise UnreadableImageError("no pixel has a finite value")
-    values, counts = levels.values[seen], levels.counts[seen]
-    low, high = float(values.min()), float(values.max())
+    limits = float(finite.min()), float(finite.max())
+    if limits[0] == limits[1]:
+        return Radiograph(_frozen(np.zeros(pixels.shape, dtype=np.uint8)), constant=True)
     if intensity == "percentile":
-        inner = [weighted_percentile(values, counts, percent) for percent in PERCENTILES]
-        if inner[0] < inner[1]:
-            low, high = inner
-    if low == high:
-        return np.zeros(levels.values.shape)
-    # Halved, because the distance of two extremes of float64 would be infinite.
-    return np.clip((levels.values / 2 - low / 2) / (high / 2 - low / 2), 0.0, 1.0)
+        # In float64: interpolating between extremes of float32 would overflow.
+        inner = np.percentile(finite.astype(np.float64), PERCENTILES)
+        limits = (float(inner[0]), float(inner[1])) if inner[0] < inner[1] else limits
+    share = _between(pixels.astype(np.float64), *limits)
+    return Radiograph(_frozen(to_grey(share)), constant=False)
 
 
 def to_grey(share: Float) -> Grey:

@@ -21,7 +21,7 @@ from cxrlearn.data.images import decode_radiograph, read_file
 from cxrlearn.errors import HardwareError, UnreadableImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterator
+    from collections.abc import Callable, Container, Generator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -130,7 +130,7 @@ def modification_time(path: str) -> int:
         return 0
 
 
-def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Iterator[DecodedImage]:
+def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Generator[DecodedImage, None, None]:
     """Yield every image of the dataset, in order, decoded by `workers` processes (0: by this one).
 
     Raises:

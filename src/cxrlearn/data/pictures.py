@@ -24,7 +24,15 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from cxrlearn.data.deep_channels import deep_channels_grey, deep_rawmode
 from cxrlearn.data.integrity import check_whole, truncated
-from cxrlearn.data.intensity import Intensity, Radiograph, as_stored, levels_of, render, stretch
+from cxrlearn.data.intensity import (
+    Intensity,
+    Radiograph,
+    as_stored,
+    levels_of,
+    render,
+    stretch,
+    stretch_numbers,
+)
 from cxrlearn.data.reasons import plain
 from cxrlearn.data.size_limit import check_size
 from cxrlearn.errors import UnreadableImageError
@@ -132,6 +140,8 @@ def _decode(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
             pixels = _TURNS.get(_orientation(image), _upright)(pixels)
     if pixels.dtype == np.uint8:
         return as_stored(pixels.view(np.uint8))
+    if pixels.dtype != np.uint16:
+        return stretch_numbers(pixels, intensity)
     levels = levels_of(pixels)
     return render(levels, stretch(levels, intensity))
 

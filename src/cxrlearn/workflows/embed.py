@@ -140,10 +140,11 @@ def run_embed(config: EmbedConfig, reporter: Reporter = SILENT) -> EmbedResult:
     """
     started = time.monotonic()
     images = _load_images(config, reporter)
-    targets = [
+    found = (
         resolve_target(name, config, config.output_dir, store=config.store, notify=reporter.notice)
         for name in expand_models(config.model, config)
-    ]
+    )
+    targets = list({target.file: target for target in found}.values())  # an alias is no second one
     with ExitStack() as locks:
         for target in targets:
             locks.enter_context(writer_lock(target.file))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -173,7 +174,10 @@ def compute(
     names = ", ".join(work.target.tag for work in works if work.todo)
     estimate = _Estimate(len(tasks), reporter)
     try:
-        with reporter.progress(f"embedding with {names}", len(tasks)) as progress:
+        with (
+            closing(stream),  # the decoding processes end here, not when somebody collects them
+            reporter.progress(f"embedding with {names}", len(tasks)) as progress,
+        ):
             for decoded in stream:
                 for number in tasks.takers[decoded.position]:
                     lanes[number].take(tasks.images[decoded.position], decoded)

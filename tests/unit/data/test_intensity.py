@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from cxrlearn.data.intensity import (
+    Intensity,
     Levels,
     as_stored,
     levels_of,
     render,
     stretch,
-    to_grey,
+    stretch_numbers,
     weighted_percentile,
 )
 from cxrlearn.errors import UnreadableImageError
@@ -32,8 +33,7 @@ _SHAPES = array_shapes(min_dims=2, max_dims=2, max_side=9)
         arrays(np.uint16, _SHAPES),
         arrays(np.int16, _SHAPES),
         arrays(np.uint8, _SHAPES),
-        arrays(np.int32, _SHAPES),
-        arrays(np.float32, _SHAPES, elements=st.floats(-1e6, 1e6, width=32)),
+        arrays(np.int8, _SHAPES),
     ),
     percent=st.floats(0, 100),
 )
@@ -85,22 +85,40 @@ def test_nearly_empty_pictures_fall_back_on_their_full_range() -> None:
 def test_values_that_are_not_finite_count_in_no_statistic() -> None:
     pixels = np.array([[0.0, 1.0, np.nan], [0.5, np.inf, -np.inf]], dtype=np.float32)
 
-    levels = levels_of(pixels)
-    radiograph = render(levels, stretch(levels, "minmax"))
-
-    assert radiograph.pixels.tolist() == [[0, 255, 0], [128, 255, 0]]
+    assert stretch_numbers(pixels, "minmax").pixels.tolist() == [[0, 255, 0], [128, 255, 0]]
 
 
 def test_pixels_without_any_finite_value_are_refused() -> None:
     with pytest.raises(UnreadableImageError, match="no pixel has a finite value"):
-        stretch(levels_of(np.full((2, 2), np.nan)), "percentile")
+        stretch_numbers(np.full((2, 2), np.nan), "percentile")
 
 
-def test_extremes_of_float_do_not_overflow() -> None:
-    top = float(np.finfo(np.float64).max)
-    levels = levels_of(np.array([[-top, 0.0, top]]))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("intensity", ["percentile", "minmax"])
+def test_extremes_of_float_do_not_overflow(dtype: type, intensity: Intensity) -> None:
+    top = np.finfo(dtype).max
+    pixels: NDArray[Any] = np.array([[-top, 0.0, top]], dtype=dtype)
 
-    assert to_grey(stretch(levels, "minmax")).tolist() == [0, 128, 255]
+    grey = stretch_numbers(pixels, intensity).pixels.tolist()
+
+    assert grey == [[0, 128, 255]]
+
+
+@given(
+    pixels=arrays(np.float32, _SHAPES, elements=st.floats(-1e6, 1e6, width=32)),
+    intensity=st.sampled_from(["percentile", "minmax"]),
+)
+def test_floats_are_stretched_as_whole_numbers_are(
+    pixels: NDArray[np.float32], intensity: Intensity
+) -> None:
+    whole = np.rint(pixels / 1e3).astype(np.int16)
+    levels = levels_of(whole)
+
+    direct = stretch_numbers(whole.astype(np.float32), intensity)
+    by_levels = render(levels, stretch(levels, intensity))
+
+    assert direct.constant == by_levels.constant
+    assert np.abs(direct.pixels.astype(int) - by_levels.pixels).max() <= 1
 
 
 @pytest.mark.parametrize("value", [0, 7, 255])

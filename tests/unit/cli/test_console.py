@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from cxrlearn.cli.console import Terminal, duration
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.4, "0 s"), (42, "42 s"), (59.7, "1 min 0 s"), (185, "3 min 5 s"), (7800, "2 h 10 min")],
+)
+def test_times_are_told_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
+
+
+def test_messages_go_to_stderr_and_results_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    terminal.notice("a notice")
+    terminal.warning("a warning")
+    terminal.error("an error")
+    terminal.show("a result")
+    out, err = capsys.readouterr()
+    assert out == "a result\n"
+    assert err.splitlines() == ["a notice", "warning: a warning", "error: an error"]
+
+
+def test_quiet_keeps_warnings_and_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(quiet=True)
+    terminal.notice("a notice")
+    with terminal.progress("work", 2) as task:
+        task.advance()
+    terminal.warning("a warning")
+    terminal.error("an error")
+    assert capsys.readouterr().err.splitlines() == ["warning: a warning", "error: an error"]
+
+
+def test_names_that_look_like_markup_are_shown_as_they_are(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    terminal = Terminal()
+    terminal.error("no column '[red]' in a [bold]file[/bold]")
+    terminal.show("[/x] [blue]")
+    out, err = capsys.readouterr()
+    assert err == "error: no column '[red]' in a [bold]file[/bold]\n"
+    assert out == "[/x] [blue]\n"
+
+
+def test_long_messages_are_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    Terminal().error("word " * 200)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_json_is_all_that_is_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal(as_json=True)
+    terminal.show("a table")
+    terminal.show_json({"née": 0.1})
+    assert json.loads(capsys.readouterr().out) == {"née": 0.1}
+    Terminal().show_json({"a": 1})
+    assert not capsys.readouterr().out
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        terminal.show_json({"a": float("nan")})
+
+
+def test_without_a_terminal_progress_is_a_plain_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with Terminal().progress("embedding", 1200) as task:
+        task.advance(1200)
+    line = capsys.readouterr().err
+    assert line.startswith("embedding: 1,200/1,200 images, ")
+    assert line.count("\n") == 1

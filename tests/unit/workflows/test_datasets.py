@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from cxrlearn.errors import DataError, UsageError
+from cxrlearn.runtime.events import SILENT
+from cxrlearn.workflows.datasets import load_labels, load_sets
+from cxrlearn.workflows.probe_config import ProbeConfig
+from cxrlearn.workflows.settings import NamedPath
+from tests.support.small_study import Row, write_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from contextlib import AbstractContextManager
+    from pathlib import Path
+
+    from cxrlearn.runtime.events import Progress
+
+
+class Listener:
+    """Keeps what a workflow says."""
+
+    def __init__(self) -> None:
+        self.notices: list[str] = []
+        self.warnings: list[str] = []
+
+    def notice(self, message: str) -> None:
+        self.notices.append(message)
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def progress(
+        self, title: str, total: int, *, unit: str = "images"
+    ) -> AbstractContextManager[Progress]:
+        return SILENT.progress(title, total, unit=unit)
+
+
+def rows(patients: Sequence[int], **cells: str) -> list[Row]:
+    return [
+        {"Path": f"p{patient}.png", "patient_id": str(patient), "Edema": str(patient % 2), **cells}
+        for patient in patients
+    ]
+
+
+def config(folder: Path, **settings: Any) -> ProbeConfig:  # noqa: ANN401
+    files: dict[str, Any] = {
+        "train_csv": folder / "train.csv",
+        "val_csv": folder / "val.csv",
+        "test_csv": (NamedPath(str(folder / "test.csv")),),
+        "class_columns": ("Edema",),
+    }
+    if "csv" in settings:
+        files = {"class_columns": ("Edema",)}
+    return ProbeConfig(**{**files, **settings})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_rows(tmp_path / "train.csv", rows(range(6)))
+    write_rows(tmp_path / "val.csv", rows(range(6, 9)))
+    write_rows(tmp_path / "test.csv", rows(range(9, 13)))
+    write_rows(tmp_path / "all.csv", rows(range(20)))
+    return tmp_path
+
+
+def test_three_files_are_three_splits_train_first(folder: Path) -> None:
+    sets = load_sets(config(folder), SILENT)
+    assert [(name, len(manifest)) for name, manifest in sets.named().items()] == [
+        ("train", 6),
+        ("val", 3),
+        ("test", 4),
+    ]
+    assert not sets.drawn
+
+
+def test_one_file_is_drawn_by_patient_or_divided_by_its_column(folder: Path) -> None:
+    drawn = load_sets(config(folder, csv=folder / "all.csv"), SILENT)
+    assert drawn.drawn
+    assert sum(map(len, drawn.named().values())) == 20
+    again = load_sets(config(folder, csv=folder / "all.csv"), SILENT)
+    assert [m.image_ids for m in again.named().values()] == [
+        m.image_ids for m in drawn.named().values()
+    ]
+    write_rows(folder / "all.csv", rows(range(4), split="train") + rows(range(4, 6), split="test"))
+    by_column = load_sets(config(folder, csv=folder / "all.csv"), SILENT)
+    assert not by_column.drawn
+    assert by_column.val is None
+    assert by_column.origin == "column 'split' of all.csv"
+
+
+def test_a_split_column_without_test_rows_is_refused(folder: Path) -> None:
+    write_rows(folder / "all.csv", rows(range(4), split="train"))
+    with pytest.raises(DataError, match="no rows for test"):
+        load_sets(config(folder, csv=folder / "all.csv"), SILENT)
+
+
+def test_without_patients_a_random_split_has_to_be_allowed(folder: Path) -> None:
+    settings = {"csv": folder / "all.csv", "patient_column": "none"}
+    with pytest.raises(UsageError, match="--split-by-image"):
+        load_sets(config(folder, **settings), SILENT)
+    sets = load_sets(config(folder, **settings, split_by_image=True), SILENT)
+    assert "by image" in sets.origin
+
+
+def test_a_patient_in_two_splits_is_told_or_with_strict_refused(folder: Path) -> None:
+    write_rows(folder / "val.csv", rows([5, 7]))
+    listener = Listener()
+    load_sets(config(folder), listener)
+    assert listener.warnings == [
+        "1 patients are both in train and in val (such as 5): results on val will look too good."
+    ]
+    with pytest.raises(DataError, match="both in train and in val"):
+        load_sets(config(folder, strict=True), listener)
+
+
+def test_labels_stand_in_the_order_of_the_rows(folder: Path) -> None:
+    settings = config(folder)
+    labelled = load_labels(load_sets(settings, SILENT), settings, SILENT)
+    for name, first, last in (("train", 0, 6), ("val", 6, 9), ("test", 9, 13)):
+        expected = [patient % 2 for patient in range(first, last)]
+        assert labelled.labels[name].values[:, 0].tolist() == expected
+        assert np.all(labelled.labels[name].known)
+    assert labelled.task.kind == "binary"
+
+
+def test_no_class_columns_names_candidates(folder: Path) -> None:
+    settings = config(folder, class_columns=())
+    with pytest.raises(UsageError, match=r"hold 0/1: Edema$"):
+        load_labels(load_sets(settings, SILENT), settings, SILENT)
+
+
+def test_a_label_of_one_class_in_train_is_a_warning_that_names_the_way_out(folder: Path) -> None:
+    write_rows(folder / "train.csv", rows([1, 3, 5]) + [{**row, "Edema": ""} for row in rows([2])])
+    listener = Listener()
+    settings = config(folder)
+    load_labels(load_sets(settings, listener), settings, listener)
+    assert len(listener.warnings) == 1
+    assert "Edema" in listener.warnings[0]
+    assert "--blank zeros" in listener.warnings[0]

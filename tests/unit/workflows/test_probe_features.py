@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from cxrlearn import read_features
+from cxrlearn.errors import DataError, UsageError, WeightsError
+from cxrlearn.runtime.events import SILENT
+from cxrlearn.workflows.datasets import load_sets
+from cxrlearn.workflows.probe_config import ProbeConfig
+from cxrlearn.workflows.probe_features import (
+    embed_config,
+    find_target,
+    load_features,
+    only_feature_file,
+)
+from cxrlearn.workflows.settings import NamedPath
+from tests.support.small_study import Study, embedded_study
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    return embedded_study(tmp_path_factory.mktemp("study") / "base")
+
+
+@pytest.fixture
+def study(base: Study, tmp_path: Path) -> Study:
+    return base.copy(tmp_path / "study")
+
+
+def config(study: Study, **settings: Any) -> ProbeConfig:  # noqa: ANN401
+    folder = study.folder
+    given: dict[str, Any] = {
+        "model": "cxr-tiny",
+        "train_csv": folder / "train.csv",
+        "val_csv": folder / "val.csv",
+        "test_csv": (NamedPath(str(folder / "test.csv")),),
+        "features_dir": folder / "features",
+        "workers": 0,
+    }
+    return ProbeConfig(**{**given, **settings})
+
+
+def test_features_stand_in_the_order_of_the_manifest(study: Study) -> None:
+    rows = study.rows("train")[::-1]
+    order = iter(rows)
+    study.rewrite("train", lambda _: next(order))
+    settings = config(study)
+    found = load_features(settings, load_sets(settings, SILENT), SILENT)
+    content = read_features(study.features)
+    by_id = dict(zip(content.ids, content.features, strict=True))
+    train = found.splits["train"]
+    assert train.kept.tolist() == list(range(24))
+    assert np.array_equal(train.features, np.stack([by_id[row["Path"]] for row in rows]))
+    assert found.failed == {}
+
+
+def test_rows_without_features_are_left_out_and_counted(study: Study) -> None:
+    lost = study.rows("test")[2]["Path"]
+    (study.folder / lost).write_bytes(b"broken")
+    settings = config(study)
+    found = load_features(settings, load_sets(settings, SILENT), SILENT)
+    assert found.splits["test"].kept.tolist() == [0, 1, *range(3, 12)]
+    assert list(found.splits["test"].failed) == [lost]
+    assert found.splits["test"].missing == 0
+    assert list(found.failed) == [lost]
+
+
+def test_a_split_without_any_usable_image_is_refused(study: Study) -> None:
+    for row in study.rows("val"):
+        (study.folder / row["Path"]).unlink()
+    settings = config(study)
+    with pytest.raises(DataError, match=r"none of the 8 images of val .*file not found"):
+        load_features(settings, load_sets(settings, SILENT), SILENT)
+
+
+def test_the_only_feature_file_says_which_backbone(study: Study) -> None:
+    found = only_feature_file(study.folder / "features")
+    assert found["model"] == "cxr-tiny"
+    study.features.with_name("convirt.h5").touch()
+    with pytest.raises(UsageError, match="holds convirt, cxr-tiny"):
+        only_feature_file(study.folder / "features")
+    with pytest.raises(UsageError, match="holds no feature file"):
+        only_feature_file(study.folder / "nothing")
+
+
+def test_missing_weights_are_missed_unless_the_features_are_there(study: Study) -> None:
+    with pytest.raises(WeightsError, match="no weights for chexzero"):
+        find_target(config(study, model="chexzero"), SILENT)
+    assert find_target(config(study), SILENT).file == study.features
+
+
+def test_missing_images_are_embedded_with_the_settings_of_the_probe(study: Study) -> None:
+    settings = config(study, batch_size=3, limit=5, intensity="minmax", device="cpu")
+    target = find_target(settings, SILENT)
+    made = embed_config(settings, target)
+    assert made.model == ("cxr-tiny",)
+    assert made.output_dir == study.folder / "features"
+    assert (made.batch_size, made.limit, made.intensity, made.device) == (3, 5, "minmax", "cpu")
+    assert made.test_csv == settings.test_csv
+    half = replace(target, fingerprint=replace(target.fingerprint, store="float16"))
+    assert embed_config(settings, half).store == "float16"
