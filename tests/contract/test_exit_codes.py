@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import re
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import h5py
@@ -19,8 +18,9 @@ from tests.support.small_study import FAST, SETTINGS, Study, embedded_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
-Damage = Callable[["Study"], object] if TYPE_CHECKING else object
+    Damage = Callable[[Study], object]
 
 HEADER = "Path,patient_id,Cardiomegaly,Effusion\n"
 ROW = "images/p00_0.png,P00,0,1\n"
@@ -198,7 +198,7 @@ CSV = [
     (HEADER + ",P00,0,1\n", "row 2, column 'Path': blank"),
     (HEADER + "http://x/y.png,P00,0,1\n", "is a URL"),
     (HEADER.replace("Effusion", "Efusion") + ROW, "Did you mean 'Efusion'?"),
-    (HEADER + ROW + "images/p00_1.png,P00,1,yes\n", "row 3, column 'Effusion': 'yes' is not a label"),
+    (HEADER + ROW + "images/p00_1.png,P00,1,yes\n", "column 'Effusion': 'yes' is not a label"),
     (HEADER + ROW + "images/p00_1.png,P00,1,inf\n", "'inf' is not a label"),
     (HEADER + ROW + "images/p00_0.png,P00,1,1\n", "row 3: 'images/p00_0.png' stands in row 2"),
 ]  # fmt: skip
@@ -270,8 +270,12 @@ BACKBONES = [
 def test_faults_of_a_backbone(
     base: Study, tmp_path: Path, command: str, arguments: list[str], part: str
 ) -> None:
-    folder = ["--features-dir", tmp_path / "f"] if command == "probe" else ["--output-dir", tmp_path]
-    assert part in refused(4, command, *arguments, *folder, cwd=base.folder, CXRLEARN_WEIGHTS_DIR="")
+    folder = (
+        ["--features-dir", tmp_path / "f"] if command == "probe" else ["--output-dir", tmp_path]
+    )
+    assert part in refused(
+        4, command, *arguments, *folder, cwd=base.folder, CXRLEARN_WEIGHTS_DIR=""
+    )
 
 
 def test_models_of_an_unknown_name(tmp_path: Path) -> None:

@@ -51,10 +51,12 @@ OPTIONS: dict[str, list[str]] = {
 
 def commands() -> dict[str, Any]:
     group: Any = typer.main.get_command(app)
-    found = {}
+    found: dict[str, Any] = {}
     for name, command in group.commands.items():
         below = getattr(command, "commands", None)
-        found |= {f"{name} {part}": one for part, one in below.items()} if below else {name: command}
+        found |= (
+            {f"{name} {part}": one for part, one in below.items()} if below else {name: command}
+        )
     return found
 
 

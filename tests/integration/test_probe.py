@@ -5,7 +5,6 @@ import hashlib
 import json
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +28,8 @@ from tests.support.small_study import (
 )
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 ONE_FILE = ("-m", "cxr-tiny", "--csv", "all.csv", "--class-columns", "Cardiomegaly,Effusion")
@@ -317,7 +318,12 @@ def test_blank_and_uncertain_labels_count_as_the_policies_say(study: Study) -> N
 
     study.rewrite("train", change)
     counts = {}
-    for blank, uncertain in (("mask", "mask"), ("zeros", "mask"), ("mask", "ones"), ("zeros", "zeros")):
+    for blank, uncertain in (
+        ("mask", "mask"),
+        ("zeros", "mask"),
+        ("mask", "ones"),
+        ("zeros", "zeros"),
+    ):
         options = ("--blank", blank, "--uncertain", uncertain, "--C", 1)
         report = probe(study, *options, name=f"{blank}-{uncertain}")
         label = split_of(report, "train")["labels"][1]
@@ -360,7 +366,9 @@ def test_classes_are_fixed_on_train_and_scored_one_against_the_rest(study: Study
     table = predictions_of(study)
     for name, value in aurocs(report).items():
         truth = [change(row)["kind"] == name for row in study.rows("test")]
-        assert value == auroc_by_pairs([int(one) for one in truth], list(table[f"logit_{name}"].astype(float)))
+        assert value == auroc_by_pairs(
+            [int(one) for one in truth], list(table[f"logit_{name}"].astype(float))
+        )
     probabilities = table.filter(like="prob_").astype(float).to_numpy()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, rtol=1e-12)
 
@@ -463,7 +471,9 @@ def test_a_split_without_patients_has_to_be_allowed(one_file: Study) -> None:
 
 
 def test_a_patient_in_two_splits_is_a_warning_or_with_strict_an_error(study: Study) -> None:
-    study.rewrite("test", lambda row: {**row, "patient_id": row["patient_id"].replace("P16", "P00")})
+    study.rewrite(
+        "test", lambda row: {**row, "patient_id": row["patient_id"].replace("P16", "P00")}
+    )
     report = probe(study)
     overlap = report["overlaps"][0]
     assert (overlap["a"], overlap["b"], overlap["patients"]) == ("train", "test", 1)

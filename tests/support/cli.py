@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +12,6 @@ from cxrlearn.cli import embed, init, models, probe  # noqa: F401 - each registe
 from cxrlearn.cli.app import app
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 QUIET_MACHINE = {"CXRLEARN_WORKERS": "0", "CXRLEARN_DEVICE": "", "COLUMNS": "200"}
@@ -80,13 +78,3 @@ def refused(code: int, *args: object, cwd: Path, **environment: str) -> str:
     assert "<class" not in message, message
     assert "object at 0x" not in message, message
     return message
-
-
-@contextlib.contextmanager
-def environment_without(prefix: str) -> Iterator[None]:
-    """Hide the variables of the environment that start with `prefix`."""
-    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(prefix)}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import shutil
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from tests.support.cli import done
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 LABELS = ("Cardiomegaly", "Effusion")
 SIZE = 64

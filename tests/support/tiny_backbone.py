@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import time
@@ -33,10 +34,8 @@ DIM = 12
 SIDE = 24
 DELAY = "TINY_BACKBONE_DELAY"
 """Environment variable: seconds that each forward pass takes longer."""
-DIES_IN = "TINY_BACKBONE_DIES_IN"
-"""Environment variable: name of the process that is killed at its second forward pass."""
-DIES_AT = 3
-"""Forward passes until then; the first one is the proof of the width."""
+DOOMED = "embed-1"
+"""The process that `build_deadly` kills."""
 
 
 def build(resolved: ResolvedBackbone) -> torch.nn.Module:
@@ -55,25 +54,23 @@ def build(resolved: ResolvedBackbone) -> torch.nn.Module:
         nn.Flatten(),
         nn.Linear(24, resolved.feature.dim),
     )
-    network.register_forward_pre_hook(_Trouble())
+    delay = float(os.environ.get(DELAY, "0"))
+    network.register_forward_pre_hook(lambda *_: time.sleep(delay))
     return network.train()  # as a careless builder leaves it
 
 
-class _Trouble:
-    """What tests ask the network to do beside computing."""
+def build_deadly(resolved: ResolvedBackbone) -> torch.nn.Module:
+    """Return the same network; in the process `DOOMED` its fourth forward pass is the end."""
+    calls = [0]
 
-    def __init__(self) -> None:
-        self.delay = float(os.environ.get(DELAY, "0"))
-        self.calls = 0
-
-    def __call__(self, *_: object) -> None:
-        import multiprocessing
-
-        self.calls += 1
-        time.sleep(self.delay)
-        doomed = os.environ.get(DIES_IN) == multiprocessing.current_process().name
-        if doomed and self.calls == DIES_AT:
+    def die(*_: object) -> None:
+        calls[0] += 1
+        if calls[0] == 4 and multiprocessing.current_process().name == DOOMED:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    network = build(resolved)
+    network.register_forward_pre_hook(die)
+    return network
 
 
 def tiny_spec(

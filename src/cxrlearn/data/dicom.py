@@ -178,10 +178,7 @@ def _stored_values(dataset: Dataset) -> NDArray[Any]:
     syntax = dataset.file_meta.TransferSyntaxUID
     size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
     if syntax in _NATIVE:
-        if len(dataset.PixelData) < size:
-            raise UnreadableImageError(
-                f"the DICOM file is truncated: {len(dataset.PixelData)} of {size} bytes of pixels"
-            )
+        _check_length(len(dataset.PixelData), size)
         plugin = ""
     elif syntax == uid.RLELossless:
         plugin = "pydicom"
@@ -193,8 +190,19 @@ def _stored_values(dataset: Dataset) -> NDArray[Any]:
     else:
         raise UnreadableImageError(f"the transfer syntax {plain(syntax.name)} is not supported")
     # One decoder by name: features must not depend on which others happen to be installed.
-    pixels, _ = get_decoder(syntax).as_array(dataset, decoding_plugin=plugin)
+    pixels, _ = get_decoder(syntax).as_array(dataset, index=0, decoding_plugin=plugin)
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+
+
+def _check_length(found: int, expected: int) -> None:
+    if found < expected:
+        raise UnreadableImageError(
+            f"the DICOM file is truncated: {found} of {expected} bytes of pixels"
+        )
+    if found >= 2 * expected:  # a little more is padding
+        raise UnreadableImageError(
+            f"damaged DICOM file: {found} bytes of pixels where its header needs {expected}"
+        )
 
 
 def _render(dataset: Dataset, stored: NDArray[Any], intensity: Intensity) -> Radiograph:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrlearn.errors import FeatureFileError
-from cxrlearn.features.parts import remove_parts, usable_parts
+from cxrlearn.features.parts import finished_parts_are_kept, remove_parts, usable_parts
 from cxrlearn.features.rows import Index, Sightings, empty_index
 from cxrlearn.features.store import BLOCK_BYTES, read_index, read_slice, write_feature_file
 from cxrlearn.runtime.atomic import replace_file, write_step
@@ -58,13 +58,13 @@ def merge(
             )
     paths = ([file] if file.is_file() else []) + [path for path, _ in parts]
     sources = _gather(paths)
-    replace_file(
-        file,
-        lambda temporary: write_feature_file(
-            temporary, fingerprint, provenance, sources.index, failed, _blocks(sources, fingerprint)
-        ),
-        step="merge",
-    )
+
+    def write(temporary: Path) -> None:
+        blocks = _blocks(sources, fingerprint)
+        write_feature_file(temporary, fingerprint, provenance, sources.index, failed, blocks)
+
+    with finished_parts_are_kept():
+        replace_file(file, write, step="merge")
     remove_parts(file)
     return len(sources.index)
 

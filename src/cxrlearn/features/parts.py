@@ -5,12 +5,13 @@ from __future__ import annotations
 import shutil
 import time
 import uuid
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrlearn.errors import FeatureFileError
+from cxrlearn.errors import DiskError, FeatureFileError
 from cxrlearn.features.rows import Contents, Index, Sightings, encode_id
 from cxrlearn.features.store import (
     check_whole,
@@ -22,7 +23,7 @@ from cxrlearn.features.store import (
 from cxrlearn.runtime.atomic import disk_errors, replace_file, write_step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -94,11 +95,11 @@ class PartWriter:
         if not self._rows:
             return
         rows = sorted(self._rows, key=lambda row: (encode_id(row.image_id), row.content_hash))
-        rescue = "Parts written before are kept: free some space and run the same command again."
-        with disk_errors(self.folder, rescue):
-            self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.h5"
-        replace_file(path, lambda temporary: self._write(temporary, rows), step="part")
+        with finished_parts_are_kept():
+            with disk_errors(self.folder, ""):
+                self.folder.mkdir(parents=True, exist_ok=True)
+            replace_file(path, lambda temporary: self._write(temporary, rows), step="part")
         self._written.append(path)
         self._rows = []
 
@@ -114,6 +115,17 @@ class PartWriter:
         )
         features = np.stack([row.features for row in rows])
         write_feature_file(path, self.fingerprint, self.provenance, index, {}, [features])
+
+
+@contextmanager
+def finished_parts_are_kept() -> Iterator[None]:
+    """Say so when the disk is full, and what to do."""
+    try:
+        yield
+    except DiskError as error:
+        raise DiskError(
+            f"{error} Finished parts are kept: free some space and run the same command again."
+        ) from error
 
 
 def parts_folder(file: Path) -> Path:

@@ -19,6 +19,7 @@ import numpy as np
 from cxrlearn.errors import FeatureFileError
 from cxrlearn.features.fingerprint import Fingerprint
 from cxrlearn.features.rows import Index, Sightings, encode_id, no_sightings
+from cxrlearn.features.shield import ShieldedFile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -250,9 +251,12 @@ def write_feature_file(
         index: the N rows, sorted by (image_id, content_hash).
         failed: image id to reason.
         blocks: (n, D) arrays, N rows together.
+
+    Raises:
+        OSError: the disk is full, or fails.
     """
     count, dim = len(index), fingerprint.dim
-    with h5py.File(path, "w") as file:
+    with ShieldedFile(path) as disk, h5py.File(disk, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["version"] = VERSION
         file.attrs["fingerprint"] = fingerprint.as_json()
@@ -264,6 +268,7 @@ def write_feature_file(
         for block in blocks:
             data[start : start + len(block)] = block
             start += len(block)
+            disk.check()
         _write_encoded(file, "image_id", index.image_id)
         _write_column(file, "content_hash", index.content_hash.astype(_HASH))
         _write_column(file, "size", index.size)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from cxrlearn.runtime.events import Progress, Reporter
     from cxrlearn.workflows.embed_config import EmbedConfig
 
+START_METHOD = "spawn"
+"""A process that has used CUDA cannot be forked."""
 POLL_SECONDS = 0.5
 LAST_WORDS_SECONDS = 2.0
 """What a process said before it ended can take this long to be read."""
@@ -55,14 +57,16 @@ def compute_on_ranks(works: Sequence[Work], config: EmbedConfig, reporter: Repor
     names = ["cpu" if name == "cpu" else f"cuda:{name}" for name in config.gpus]
     for name in names:
         resolve_device(name)
-    context = multiprocessing.get_context("spawn")
+    context: Any = multiprocessing.get_context(START_METHOD)
+    default = multiprocessing.get_all_start_methods()[0]
+    helpers = multiprocessing.get_start_method(allow_none=True) or default
     messages: Any = context.Queue()
     ranks = []
     for number, name in enumerate(names):
         share = [
             replace(work, todo=work.todo[number :: len(names)], done=Outcome()) for work in works
         ]
-        arguments = (number, len(names), name, share, config, messages)
+        arguments = (number, len(names), name, share, config, messages, helpers)
         process = context.Process(target=_rank_main, args=arguments, name=f"embed-{number}")
         with _ctrl_c_ignored():  # it reaches the caller, who ends the ranks; they inherit this
             process.start()
@@ -189,11 +193,14 @@ def _rank_main(
     works: Sequence[Work],
     config: EmbedConfig,
     messages: Any,  # noqa: ANN401
+    helpers: str,
 ) -> None:
     import torch
 
     from cxrlearn.workflows.embed_compute import compute
 
+    # Decoding processes would be spawned like this one, each with a torch of its own.
+    multiprocessing.set_start_method(helpers, force=True)
     torch.set_num_threads(max(1, usable_cores() // ranks))
     messenger = _Messenger(number, messages)
     try:

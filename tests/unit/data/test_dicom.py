@@ -307,6 +307,7 @@ def _high_bit() -> bytes:
         (dicom(RAMP, Rows=20_000, Columns=10_001), "10001 x 20000 pixels are 200 megapixels"),
         (dicom(RAMP, Rows=0), "a picture of 32 x 0 pixels"),
         (dicom(RAMP, Rows=25), "the DICOM file is truncated: 1536 of 1600 bytes of pixels"),
+        (dicom(RAMP, Columns=8), "damaged DICOM file: 1536 bytes of pixels where .* needs 384"),
         (_high_bit(), "high bit 15 with 12 bits stored is not supported"),
         (dicom(RAMP, BitsAllocated=12, BitsStored=12), "12 bits stored in 12 are not supported"),
         (dicom(RAMP, RescaleSlope=0, RescaleIntercept=0), "the rescale slope or intercept"),

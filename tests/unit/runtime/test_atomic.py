@@ -72,7 +72,10 @@ def test_other_errors_pass_unchanged(tmp_path: Path) -> None:
 
 def test_a_file_in_the_place_of_a_folder_is_a_disk_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(DiskError, match="a file stands where a folder is"), disk_errors(tmp_path / "file/x", "Kept."):
+    with (
+        pytest.raises(DiskError, match="a file stands where a folder is"),
+        disk_errors(tmp_path / "file/x", "Kept."),
+    ):
         (tmp_path / "file/x").mkdir(parents=True)
 
 

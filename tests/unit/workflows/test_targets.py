@@ -31,8 +31,13 @@ def test_a_target_knows_its_weights_its_fingerprint_and_its_file() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"intensity": "minmax"}, {"precision": "fp16"}, {"preprocessing": "original"}, {"random_weights": 3}],
-)  # fmt: skip
+    [
+        {"intensity": "minmax"},
+        {"precision": "fp16"},
+        {"preprocessing": "original"},
+        {"random_weights": 3},
+    ],
+)
 def test_what_changes_the_numbers_changes_file_and_fingerprint(settings: dict[str, Any]) -> None:
     plain = resolve_target("cxr-tiny", config(), Path())
     other = resolve_target("cxr-tiny", config(**settings), Path())
@@ -42,7 +47,12 @@ def test_what_changes_the_numbers_changes_file_and_fingerprint(settings: dict[st
 
 def test_what_changes_no_number_changes_nothing() -> None:
     plain = resolve_target("cxr-tiny", config(), Path())
-    for settings in ({"batch_size": 3}, {"workers": 0}, {"device": "cpu"}, {"preprocessing": "published"}):
+    for settings in (
+        {"batch_size": 3},
+        {"workers": 0},
+        {"device": "cpu"},
+        {"preprocessing": "published"},
+    ):
         other = resolve_target("cxr-tiny", config(**settings), Path())
         assert (other.file, other.fingerprint) == (plain.file, plain.fingerprint)
 
