@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 import pytest
 
 from cxrlearn.errors import UsageError
 from cxrlearn.workflows.demo import DemoResult, run_demo
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = pytest.mark.slow
 
@@ -27,7 +30,7 @@ class Listener:
     def progress(self, title: str, total: int, *, unit: str = "images") -> Listener:
         return self
 
-    def __enter__(self) -> Listener:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

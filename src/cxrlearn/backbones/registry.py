@@ -153,7 +153,10 @@ def _require(spec: BackboneSpec, what: str, value: str | None, offered: Iterable
     if value is None or value in choices:
         return
     there = f"it has {', '.join(choices)}" if choices else "it has no such choice"
-    raise WeightsError(f"{spec.name} has no {what} {value!r}: {there}.{suggestion(value, choices)}")
+    option = f"--{what.replace('_', '-')}"
+    raise WeightsError(
+        f"{spec.name} has no {option} {value!r}: {there}.{suggestion(value, choices)}"
+    )
 
 
 def _pick_feature(spec: BackboneSpec, variant: Variant, wanted: str | None) -> FeatureChoice:

@@ -29,7 +29,7 @@ def writer_lock(file: Path) -> Iterator[None]:
         FeatureFileError: another process holds it; the message names process and host.
         DiskError: the folder cannot be written to.
     """
-    with disk_errors(file.parent, "Choose another --output-dir."):
+    with disk_errors(file.parent, "Choose another folder."):
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(file.with_name(f".{file.name}.lock"))
         owner = file.with_name(f".{file.name}.owner")
@@ -38,7 +38,7 @@ def writer_lock(file: Path) -> Iterator[None]:
         except Timeout:
             _wait_for_orphans(lock, file, owner)
     try:
-        with disk_errors(file.parent, "Choose another --output-dir."):
+        with disk_errors(file.parent, "Choose another folder."):
             who = {"pid": os.getpid(), "host": socket.gethostname()}
             owner.write_text(json.dumps(who), encoding="utf-8")
         yield

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from cxrlearn.data.labels import (
@@ -53,7 +53,8 @@ def load_sets(config: ProbeConfig, reporter: Reporter) -> ImageSets:
         DataError: a fault of a manifest, an empty split, or, with `--strict`, a shared patient.
         UsageError: a split has to be drawn and there is no patient column.
     """
-    sets = _separate_files(config) if config.csv is None else _one_file(config, config.csv)
+    whole = _separate_files(config) if config.csv is None else _one_file(config, config.csv)
+    sets = whole if config.limit is None else _limited(whole, config.limit)
     for name, manifest in sets.named().items():
         if len(manifest) == 0:
             raise DataError(f"{manifest.file}: the split {name!r} has no images.")
@@ -75,18 +76,13 @@ def _separate_files(config: ProbeConfig) -> ImageSets:
 
 
 def _read(config: ProbeConfig, file: Path, name: str) -> Manifest:
-    manifest = read_manifest(
+    return read_manifest(
         file,
         name=name,
         image_root=config.image_root,
         path_column=config.path_column,
         patient_column=config.patient_column,
         split_column=config.split_column,
-    )
-    return (
-        manifest
-        if config.limit is None
-        else manifest.select(range(min(config.limit, len(manifest))), name=name)
     )
 
 
@@ -113,6 +109,16 @@ def _one_file(config: ProbeConfig, file: Path) -> ImageSets:
     if missing:
         raise DataError(f"{file}: no rows for {' and '.join(missing)} ({origin}).")
     return ImageSets(parts["train"], parts.get("val"), {"test": parts["test"]}, origin, drawn)
+
+
+def _limited(sets: ImageSets, limit: int) -> ImageSets:
+    """Keep the first rows of every split."""
+    first = {
+        name: manifest.select(range(min(limit, len(manifest))))
+        for name, manifest in sets.named().items()
+    }
+    tests = {name: first[name] for name in sets.tests}
+    return replace(sets, train=first["train"], val=first.get("val"), tests=tests)
 
 
 def _warn_of_overlap(sets: ImageSets, config: ProbeConfig, reporter: Reporter) -> None:

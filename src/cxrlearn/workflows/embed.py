@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from cxrlearn.data.image_root import wrong_root_hint
 from cxrlearn.data.manifest import read_manifest, scan_folder
 from cxrlearn.errors import FeatureFileError
 from cxrlearn.features.fingerprint import AUTO, differences
@@ -125,11 +126,17 @@ class Work:
     done: Outcome = field(default_factory=Outcome)
 
 
-def run_embed(config: EmbedConfig, reporter: Reporter = SILENT) -> EmbedResult:
+def run_embed(
+    config: EmbedConfig,
+    reporter: Reporter = SILENT,
+    *,
+    images: Sequence[Image] | None = None,
+) -> EmbedResult:
     """Bring the feature file of every backbone up to date with the images.
 
     Whether there is work is decided before torch is imported. What was finished stays finished,
-    whatever stops the run; the next one goes on from there.
+    whatever stops the run; the next one goes on from there. `images`, if given, are embedded instead
+    of those of the config's manifests.
 
     Raises:
         DataError: a fault of a manifest.
@@ -139,7 +146,8 @@ def run_embed(config: EmbedConfig, reporter: Reporter = SILENT) -> EmbedResult:
         DiskError: the disk is full; finished parts are kept.
     """
     started = time.monotonic()
-    images = _load_images(config, reporter)
+    if images is None:
+        images = _load_images(config, reporter)
     found = (
         resolve_target(name, config, config.output_dir, store=config.store, notify=reporter.notice)
         for name in expand_models(config.model, config)
@@ -184,6 +192,9 @@ def _load_images(config: EmbedConfig, reporter: Reporter) -> list[Image]:
     for manifest in manifests:
         for notice in manifest.notices:
             reporter.notice(notice)
+        hint = wrong_root_hint(manifest)
+        if hint is not None:
+            reporter.warning(hint)
     return unique_images(
         image for manifest in manifests for image in images_of(manifest)[: config.limit]
     )

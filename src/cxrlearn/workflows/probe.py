@@ -8,7 +8,7 @@ import tomllib
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING
 
-from cxrlearn.errors import UsageError
+from cxrlearn.errors import DataError, UsageError
 from cxrlearn.evaluation.evaluate import evaluate
 from cxrlearn.probes.grid import Validation
 from cxrlearn.probes.logistic import (
@@ -209,6 +209,9 @@ def fit_probe(
 
 
 def _warn_of_fit(fit: LogisticFit, reporter: Reporter) -> None:
+    if len(fit.not_fitted) == len(fit.names):
+        whys = "; ".join(f"{name}: {why}" for name, why in fit.not_fitted.items())
+        raise DataError(f"no label can be fitted on the training set ({whys}).")
     for name, why in fit.not_fitted.items():
         reporter.warning(f"{name}: {why}.")
     unfinished = [label.name for label in fit.labels if label.converged is False]

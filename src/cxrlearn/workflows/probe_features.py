@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from cxrlearn.backbones.registry import resolve
 from cxrlearn.errors import DataError, UsageError, WeightsError
 from cxrlearn.features.fingerprint import feature_tag
-from cxrlearn.features.plan import Catalogue
+from cxrlearn.features.plan import Catalogue, unique_images
 from cxrlearn.features.store import read_failed, read_index, read_info, read_rows
 from cxrlearn.workflows.embed import images_of, run_embed
 from cxrlearn.workflows.embed_config import EmbedConfig
@@ -36,6 +37,8 @@ class SplitFeatures:
     """Positions in the manifest of the rows that have features, ascending."""
     features: NDArray[np.float32]
     """(len(kept), D)."""
+    content_hashes: frozenset[bytes]
+    """SHA-256 of the image files kept."""
     failed: dict[str, str]
     """Image id to reason, for images that could not be read."""
     missing: int
@@ -140,14 +143,39 @@ def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> P
         reporter.notice(
             f"{missing:,} images have no {target.tag} features yet: embedding them first."
         )
-        run_embed(embed_config(config, target), reporter)
+        images = unique_images(
+            image for manifest in sets.named().values() for image in images_of(manifest)
+        )
+        run_embed(embed_config(config, target), reporter, images=images)
         rows = _rows(target, sets)
     failed = read_failed(target.file)
+    hashes = read_index(target.file).content_hash
     splits = {
-        name: _split(target, manifest, rows[name], failed)
+        name: _split(target, manifest, rows[name], failed, hashes)
         for name, manifest in sets.named().items()
     }
+    _warn_of_shared_images(splits, config, reporter)
     return ProbeFeatures(target, read_info(target.file), splits)
+
+
+def _warn_of_shared_images(
+    splits: dict[str, SplitFeatures], config: ProbeConfig, reporter: Reporter
+) -> None:
+    """Say that the same picture, under whatever name, is in two splits.
+
+    Raises:
+        DataError: under `--strict`.
+    """
+    for a, b in combinations(splits, 2):
+        shared = splits[a].content_hashes & splits[b].content_hashes
+        if shared:
+            message = (
+                f"{len(shared)} image files are both in {a} and in {b}, with the same content: "
+                f"results on {b} will look too good."
+            )
+            if config.strict:
+                raise DataError(f"{message} Without --strict this is a warning.")
+            reporter.warning(message)
 
 
 def _rows(target: Target, sets: ImageSets) -> dict[str, NDArray[np.intp]]:
@@ -158,7 +186,11 @@ def _rows(target: Target, sets: ImageSets) -> dict[str, NDArray[np.intp]]:
 
 
 def _split(
-    target: Target, manifest: Manifest, rows: NDArray[np.intp], failed: dict[str, str]
+    target: Target,
+    manifest: Manifest,
+    rows: NDArray[np.intp],
+    failed: dict[str, str],
+    hashes: NDArray[np.bytes_],
 ) -> SplitFeatures:
     kept = np.flatnonzero(rows >= 0)
     without = [manifest.image_ids[position] for position in np.flatnonzero(rows < 0)]
@@ -172,7 +204,8 @@ def _split(
         )
     features = read_rows(target.file, rows[kept])
     lost = len(without) - sum(name in unreadable for name in without)
-    return SplitFeatures(kept, features, unreadable, lost)
+    contents = frozenset(bytes(digest) for digest in hashes[rows[kept]])
+    return SplitFeatures(kept, features, contents, unreadable, lost)
 
 
 def embed_config(config: ProbeConfig, target: Target) -> EmbedConfig:

@@ -8,6 +8,7 @@ is converted to its field's type here; whether values make sense together the co
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 import types
 from dataclasses import MISSING, dataclass, fields
@@ -197,11 +198,17 @@ def _anchor(value: object, hint: object, path: Path | None) -> object:
     if path is None or not _is_path(hint):
         return value
     if isinstance(value, str):
-        name, mark, rest = value.rpartition("=") if _is_named_path(hint) else ("", "", value)
-        return f"{name}{mark}{path.parent / Path(rest).expanduser()}"
+        match = _NAMED.fullmatch(value) if _is_named_path(hint) else None
+        if match is not None:
+            return f"{match['name']}={path.parent / Path(match['path']).expanduser()}"
+        return str(path.parent / Path(value).expanduser())
     if isinstance(value, list):
         return [_anchor(item, hint, path) for item in value]
     return value
+
+
+_NAMED = re.compile(r"(?P<name>[^/\\=]+)=(?P<path>.+)", re.DOTALL)
+"""A name holds no separator, so that a folder such as `site=3` in a path is no name."""
 
 
 class NamedPath(str):
@@ -212,13 +219,14 @@ class NamedPath(str):
     @property
     def name(self) -> str | None:
         """The part before `=`, or None."""
-        name, mark, _ = self.rpartition("=")
-        return name if mark else None
+        match = _NAMED.fullmatch(self)
+        return None if match is None else match["name"]
 
     @property
     def path(self) -> Path:
         """The part after `=`, or the whole."""
-        return Path(self.rpartition("=")[2]).expanduser()
+        match = _NAMED.fullmatch(self)
+        return Path(self if match is None else match["path"]).expanduser()
 
 
 def _is_path(hint: object) -> bool:

@@ -136,3 +136,18 @@ def test_a_number_or_a_word(raw: object, expected: object) -> None:
 def test_what_is_no_whole_number_is_refused(raw: object) -> None:
     with pytest.raises(ValueError, match="expected a whole number"):
         convert(raw, int)
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "path"),
+    [
+        ("test.csv", None, "test.csv"),
+        ("outside=other/test.csv", "outside", "other/test.csv"),
+        ("data/site=3/test.csv", None, "data/site=3/test.csv"),
+        ("site 3=a=b.csv", "site 3", "a=b.csv"),
+    ],
+)
+def test_a_named_path_has_its_name_before_the_first_equals_sign(
+    text: str, name: str | None, path: str
+) -> None:
+    assert (NamedPath(text).name, NamedPath(text).path) == (name, Path(path))
