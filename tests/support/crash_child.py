@@ -133,7 +133,7 @@ class _Reporter:
     warning = notice
 
     @contextmanager
-    def progress(self, title: str, total: int, *, unit: str = "images") -> Iterator[_Reporter]:  # noqa: ARG002
+    def progress(self, title: str, total: int, *, unit: str = "images") -> Iterator[_Reporter]:
         yield self
 
     def advance(self, amount: int = 1) -> None:

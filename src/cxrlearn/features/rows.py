@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+SEEN_AT_ONCE = 8192
+"""Hashes that are collected before they are sorted in."""
+
+
 @dataclass(frozen=True)
 class Sightings:
     """Which files were found to hold the content of which row; arrays of length M.
@@ -79,6 +83,32 @@ class Contents:
     def __contains__(self, content_hash: object) -> bool:
         """Tell whether a row has that content."""
         return isinstance(content_hash, bytes) and self.find(content_hash) is not None
+
+
+class SeenContents:
+    """A set of hashes that grows; 32 bytes each, where a set of Python's takes four times that."""
+
+    def __init__(self) -> None:
+        """Begin empty."""
+        self._recent: set[bytes] = set()
+        self._sorted = np.empty(0, dtype="S32")
+
+    def add(self, content_hash: bytes) -> None:
+        """Take the 64 ASCII digits of a hash."""
+        self._recent.add(bytes.fromhex(content_hash.decode()))
+        if len(self._recent) >= SEEN_AT_ONCE:
+            recent = np.array(list(self._recent), dtype="S32")
+            self._sorted = np.sort(np.concatenate([self._sorted, recent]), kind="stable")
+            self._recent.clear()
+
+    def __contains__(self, content_hash: bytes) -> bool:
+        """Tell whether a hash was added."""
+        raw = bytes.fromhex(content_hash.decode())
+        if raw in self._recent:
+            return True
+        place = int(np.searchsorted(self._sorted, raw))
+        # numpy drops zeros at the end of a string; on both sides, so they compare as they should.
+        return place < len(self._sorted) and bool(self._sorted[place] == raw.rstrip(b"\0"))
 
 
 def encode_id(image_id: str) -> bytes:

@@ -121,6 +121,8 @@ class Work:
     """Images without features, sorted by id."""
     old_failed: dict[str, str]
     """Failures of earlier runs."""
+    other_failed: dict[str, str]
+    """Those of images that are not in this run."""
     unchanged: int = 0
     """Images whose features were there."""
     done: Outcome = field(default_factory=Outcome)
@@ -135,8 +137,8 @@ def run_embed(
     """Bring the feature file of every backbone up to date with the images.
 
     Whether there is work is decided before torch is imported. What was finished stays finished,
-    whatever stops the run; the next one goes on from there. `images`, if given, are embedded instead
-    of those of the config's manifests.
+    whatever stops the run; the next one goes on from there. `images`, if given, are embedded
+    instead of those of the config's manifests.
 
     Raises:
         DataError: a fault of a manifest.
@@ -157,11 +159,12 @@ def run_embed(
         for target in targets:
             locks.enter_context(writer_lock(target.file))
         works = [_prepare(target, images, config, reporter) for target in targets]
+        count, images = len(images), ()  # very many names need not be kept until the end
         if any(work.todo for work in works):
             _announce(works, reporter)
             _compute(works, config, reporter)
-        files = tuple(_finish(work, images) for work in works)
-    return EmbedResult(files, len(images), time.monotonic() - started, config.allow_failures)
+        files = tuple(_finish(replace(work, todo=[])) for work in works)
+    return EmbedResult(files, count, time.monotonic() - started, config.allow_failures)
 
 
 def manifests_of(config: EmbedConfig) -> list[Manifest]:
@@ -212,7 +215,11 @@ def _prepare(
     old_failed = read_failed(file) if file.is_file() else {}
     new = images_to_embed(images, Catalogue(index), verify_content=config.verify_content)
     todo, failed = without_unreadable(new, old_failed, config.intensity)
-    return Work(target, index, todo, old_failed, len(images) - len(new), Outcome(failed=failed))
+    other_failed = dict(old_failed)
+    for image in images if old_failed else ():
+        other_failed.pop(image.image_id, None)
+    unchanged, done = len(images) - len(new), Outcome(failed=failed)
+    return Work(target, index, todo, old_failed, other_failed, unchanged, done)
 
 
 def _adopt(target: Target, reporter: Reporter) -> Target:
@@ -313,20 +320,15 @@ def _compute(works: list[Work], config: EmbedConfig, reporter: Reporter) -> None
         compute(works, config, reporter, device=resolve_device(config.device))
 
 
-def _finish(work: Work, images: Sequence[Image]) -> FileResult:
+def _finish(work: Work) -> FileResult:
     target, done = work.target, work.done
-    failed = dict(work.old_failed)
-    for image in images if failed else ():
-        failed.pop(image.image_id, None)
-    failed |= done.failed
+    failed = work.other_failed | done.failed
     fingerprint = target.fingerprint
     if done.precision is not None:
         fingerprint = replace(fingerprint, precision=done.precision)
     rows = len(work.index)
     if parts_folder(target.file).exists() or failed != work.old_failed:
-        if (
-            fingerprint.precision == AUTO
-        ):  # every image failed: nothing was computed in any precision
+        if fingerprint.precision == AUTO:  # every image failed: nothing was computed at all
             fingerprint = replace(fingerprint, precision="fp32")
         rows = merge(target.file, fingerprint, made_by(work), failed=failed)
     return FileResult(

@@ -18,7 +18,7 @@ from cxrlearn.errors import DiskError
 from cxrlearn.features.extract import Extractor, decide_precision
 from cxrlearn.features.fingerprint import AUTO
 from cxrlearn.features.parts import PartWriter, Row, parts_folder
-from cxrlearn.features.rows import Contents, place_of
+from cxrlearn.features.rows import Contents, SeenContents, place_of
 from cxrlearn.features.store import read_rows
 from cxrlearn.workflows.embed import made_by
 
@@ -72,7 +72,7 @@ class _Lane:
     _queued: list[_Pending] = field(default_factory=list)
     _stored_copies: list[_Pending] = field(default_factory=list)
     _run_copies: list[_Pending] = field(default_factory=list)
-    _seen: set[bytes] = field(default_factory=set)
+    _seen: SeenContents = field(default_factory=SeenContents)
 
     def take(self, image: Image, decoded: DecodedImage) -> None:
         if decoded.failure is not None:
@@ -84,10 +84,10 @@ class _Lane:
             self._stored_copies.append(pending)
             if len(self._stored_copies) >= COPIES_AT_ONCE:
                 self._copy_stored()
-        elif (content := bytes.fromhex(decoded.content_hash.decode())) in self._seen:
+        elif decoded.content_hash in self._seen:
             self._run_copies.append(pending)
         else:
-            self._seen.add(content)
+            self._seen.add(decoded.content_hash)
             self._queued.append(pending)
             self.work.done.constant += decoded.constant
             features = self.extractor.push(decoded.pictures[self.rule])

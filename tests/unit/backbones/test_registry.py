@@ -35,9 +35,9 @@ def test_an_unknown_prefix_lists_the_libraries() -> None:
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ({"arch": "resnet34"}, "no arch 'resnet34': it has resnet50, resnet18"),
+        ({"arch": "resnet34"}, "no --arch 'resnet34': it has resnet50, resnet18"),
         ({"pretrained_on": "chexprt"}, "Did you mean 'chexpert'"),
-        ({"features": "projj"}, "no features 'projj': it has avgpool"),
+        ({"features": "projj"}, "no --features 'projj': it has avgpool"),
         ({"preprocessing": "published2"}, "it has published, imagenet-norm, original"),
     ],
 )

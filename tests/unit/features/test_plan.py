@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cxrlearn.features import rows
 from cxrlearn.features.parts import PartWriter, Row, parts_folder, usable_parts
 from cxrlearn.features.plan import (
     Catalogue,
@@ -18,7 +19,7 @@ from cxrlearn.features.plan import (
     unique_images,
     without_unreadable,
 )
-from cxrlearn.features.rows import Contents, Index, empty_index, place_of
+from cxrlearn.features.rows import Contents, Index, SeenContents, empty_index, place_of
 from cxrlearn.features.store import read_index
 from tests.support.feature_files import FINGERPRINT, features_of
 from tests.support.tiny_backbone import make_image
@@ -94,8 +95,7 @@ def test_two_datasets_with_equal_names_sizes_and_times_are_told_apart(tmp_path: 
     index = indexed(tmp_path, [first])
     assert todo([first, second], index) == [second]
     catalogue = Catalogue(indexed(tmp_path / "both", [first, second]))
-    rows = catalogue.rows([first, second])
-    assert sorted(rows.tolist()) == [0, 1]
+    assert sorted(catalogue.rows([first, second]).tolist()) == [0, 1]
     assert catalogue.rows([first])[0] != catalogue.rows([second])[0]
 
 
@@ -154,6 +154,17 @@ def test_contents_find_the_first_row_of_a_hash() -> None:
     assert digests[0] in contents
     assert "text" not in contents
     assert Contents(np.empty(0, dtype="S64")).find(digests[0]) is None
+
+
+def test_a_growing_set_of_contents_knows_what_was_added(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rows, "SEEN_AT_ONCE", 3)
+    digests = [f"{number * 2**224:064x}".encode() for number in range(20)]  # they end in zeros
+    seen = SeenContents()
+    for number, digest in enumerate(digests):
+        assert digest not in seen
+        seen.add(digest)
+        assert all(one in seen for one in digests[: number + 1])
+    assert b"f" * 64 not in seen
 
 
 def test_images_that_failed_before_are_tried_again(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ class FakeSolver:
 class FakeFit:
     odds: Floats
 
-    def decision(self, features: npt.ArrayLike) -> Floats:  # noqa: ARG002 - the protocol's name
+    def decision(self, features: npt.ArrayLike) -> Floats:
         return self.odds
 
 

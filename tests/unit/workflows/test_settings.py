@@ -63,7 +63,10 @@ def test_paths_of_the_file_are_relative_to_the_file(tmp_path: Path) -> None:
     tests = settings["test_csv"].value
     assert tests == (f"here={folder / 'b.csv'}", str(folder / "c.csv"))
     assert isinstance(tests, tuple)
-    assert [(test.name, test.path.name) for test in tests] == [("here", "b.csv"), (None, "c.csv")]
+    assert [(NamedPath(test).name, NamedPath(test).path.name) for test in tests] == [
+        ("here", "b.csv"),
+        (None, "c.csv"),
+    ]
 
 
 def test_an_unknown_key_is_refused_with_a_suggestion() -> None:
