@@ -82,6 +82,14 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none", default=False)
+def golden(session: nox.Session) -> None:
+    """Run the checkpoint kit of ../shared in full: every form of every file, against its goldens."""
+    kit = ROOT.parent / "shared" / "checkpoints" / "check.py"
+    arguments = ["--loader", "tests.support.check_hook:load", *session.posargs]
+    session.run(_shared_python(session), str(kit), *arguments, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
 def bench(session: nox.Session) -> None:
     """Measure speed as ratios against bare loops, in one run."""
     session.run(_shared_python(session), "scripts/bench_embed.py", *session.posargs, external=True)
