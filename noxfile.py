@@ -83,7 +83,7 @@ def crash(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def golden(session: nox.Session) -> None:
-    """Run the checkpoint kit of ../shared in full: every form of every file, against its goldens."""
+    """Run the checkpoint kit of ../shared in full: every form of every file."""
     kit = ROOT.parent / "shared" / "checkpoints" / "check.py"
     arguments = ["--loader", "tests.support.check_hook:load", *session.posargs]
     session.run(_shared_python(session), str(kit), *arguments, external=True)
