@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 
 from cxrlearn.features.fingerprint import Fingerprint
-from cxrlearn.features.parts import Row
+from cxrlearn.features.parts import PartWriter, Row
 from cxrlearn.features.rows import Index, Sightings
 from cxrlearn.features.store import write_feature_file
 
@@ -46,13 +46,18 @@ def row_of(number: int, name: str | None = None, *, place: int = 1, mtime_ns: in
         size=100 + number,
         mtime_ns=mtime_ns,
         place=place,
-        features=features_of(number),
     )
 
 
 def features_of(number: int, dim: int = 3) -> NDArray[np.float32]:
     """Return the features of a row."""
     return np.random.default_rng(number).normal(size=dim).astype(np.float32)
+
+
+def add_rows(writer: PartWriter, *numbers: int, **changes: Any) -> None:  # noqa: ANN401 - of row_of
+    """Give a writer the rows with these numbers."""
+    for number in numbers:
+        writer.add(row_of(number, **changes), features_of(number))
 
 
 def write_rows(path: Path, rows: list[Row], **changes: Any) -> Path:  # noqa: ANN401 - fields of Fingerprint
@@ -68,7 +73,8 @@ def write_rows(path: Path, rows: list[Row], **changes: Any) -> Path:  # noqa: AN
         ),
     )
     fingerprint = replace(FINGERPRINT, **changes)
-    blocks = [np.stack([row.features for row in rows])] if rows else []
+    numbers = [int(row.content_hash, 16) for row in rows]
+    blocks = [np.stack([features_of(number) for number in numbers])] if rows else []
     write_feature_file(path, fingerprint, {"made": "by hand"}, index, {"z.png": "gone"}, blocks)
     return path
 

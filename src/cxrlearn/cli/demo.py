@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cxrlearn.cli import options
@@ -37,6 +40,7 @@ def _render(result: DemoResult, terminal: Terminal) -> None:
         "how good a backbone is.",
         "",
         f"Everything is in {result.folder}/. What to type next:",
+        *_activation(),
         f"  cd {result.folder}",
         "  cxrlearn probe --C 0.01 --name weaker      another probe on the same features: "
         "nothing is embedded again",
@@ -45,3 +49,12 @@ def _render(result: DemoResult, terminal: Terminal) -> None:
         "  cxrlearn init                              in the folder of your own CSV files: a "
         "commented cxrlearn.toml",
     )
+
+
+def _activation() -> list[str]:
+    """Return the line that puts `cxrlearn` on the path, where it is not yet."""
+    script = Path(sys.prefix) / "bin" / "activate"
+    if shutil.which("cxrlearn") is not None or not script.is_file():
+        return []
+    here = script.relative_to(Path.cwd()) if script.is_relative_to(Path.cwd()) else script
+    return [f"  . {here}"]

@@ -7,7 +7,8 @@ import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -32,9 +33,12 @@ if TYPE_CHECKING:
     from cxrlearn.features.store import FileInfo
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One feature row on its way to the disk."""
+PART_BYTES = 16 * 1024 * 1024
+"""A part is closed at the latest when its features take this much."""
+
+
+class Row(NamedTuple):
+    """One row on its way to the disk, but for its features."""
 
     image_id: str
     """Path relative to the image root."""
@@ -46,8 +50,6 @@ class Row:
     """Its modification time."""
     place: int
     """`place_of` the file."""
-    features: NDArray[np.float32]
-    """(D,) float32."""
 
 
 @dataclass
@@ -68,10 +70,21 @@ class PartWriter:
     _closed: float = field(default_factory=time.monotonic)
     _written: list[Path] = field(default_factory=list)
 
-    def add(self, row: Row) -> None:
-        """Take a row; it is safe on disk once its part is closed."""
+    @cached_property
+    def _features(self) -> NDArray[np.float32]:
+        # One buffer for all parts. If the rows were kept where the network left them, each batch
+        # would pin a hole in the heap that the next one's large tensors do not fit into: memory
+        # then grew by a gigabyte in a part.
+        dim = self.fingerprint.dim
+        rows = max(1, min(self.part_rows, PART_BYTES // (4 * dim)))
+        return np.empty((rows, dim), dtype=np.float32)
+
+    def add(self, row: Row, features: NDArray[np.float32]) -> None:
+        """Take a row and copy its (D,) features; they are safe once their part is closed."""
+        self._features[len(self._rows)] = features
         self._rows.append(row)
-        if len(self._rows) >= self.part_rows or time.monotonic() - self._closed > self.part_seconds:
+        late = time.monotonic() - self._closed > self.part_seconds
+        if late or len(self._rows) == len(self._features):
             self.close_part()
 
     def read_back(self, hashes: Sequence[bytes]) -> NDArray[np.float32]:
@@ -94,27 +107,31 @@ class PartWriter:
         self._closed = time.monotonic()
         if not self._rows:
             return
-        rows = sorted(self._rows, key=lambda row: (encode_id(row.image_id), row.content_hash))
         path = self.folder / f"{time.time_ns():020d}-{uuid.uuid4().hex[:8]}.h5"
         with finished_parts_are_kept():
             with disk_errors(self.folder, ""):
                 self.folder.mkdir(parents=True, exist_ok=True)
-            replace_file(path, lambda temporary: self._write(temporary, rows), step="part")
+            replace_file(path, self._write, step="part")
         self._written.append(path)
         self._rows = []
 
-    def _write(self, path: Path, rows: Sequence[Row]) -> None:
+    def _write(self, path: Path) -> None:
+        names = [encode_id(row.image_id) for row in self._rows]
+        order = sorted(
+            range(len(names)), key=lambda number: (names[number], self._rows[number].content_hash)
+        )
+        rows = [self._rows[number] for number in order]
         times = np.array([row.mtime_ns for row in rows], dtype=np.int64)
         places = np.array([row.place for row in rows], dtype=np.uint64)
         index = Index(
-            np.array([encode_id(row.image_id) for row in rows], dtype=bytes),
+            np.array([names[number] for number in order], dtype=bytes),
             np.array([row.content_hash for row in rows], dtype="S64"),
             np.array([row.size for row in rows], dtype=np.int64),
             times,
             Sightings(np.arange(len(rows), dtype=np.int64), places, times),
         )
-        features = np.stack([row.features for row in rows])
-        write_feature_file(path, self.fingerprint, self.provenance, index, {}, [features])
+        blocks = (self._features[order[start : start + 256]] for start in range(0, len(order), 256))
+        write_feature_file(path, self.fingerprint, self.provenance, index, {}, blocks)
 
 
 @contextmanager

@@ -46,7 +46,7 @@ class _Pending:
     image: Image
     decoded: DecodedImage
 
-    def row(self, features: NDArray[np.float32]) -> Row:
+    def row(self) -> Row:
         done = self.decoded
         return Row(
             image_id=self.image.image_id,
@@ -54,7 +54,6 @@ class _Pending:
             size=done.size,
             mtime_ns=done.mtime_ns,
             place=place_of(self.image.path),
-            features=features,
         )
 
 
@@ -130,7 +129,7 @@ class _Lane:
     def _add(self, pending: Sequence[_Pending], features: NDArray[np.float32]) -> None:
         writer = self._open()
         for one, values in zip(pending, features, strict=True):
-            writer.add(one.row(values))
+            writer.add(one.row(), values)
 
     def _open(self) -> PartWriter:
         """Return the writer, once it is known in which precision the features are."""

@@ -14,7 +14,7 @@ from cxrlearn.features.parts import (
 )
 from cxrlearn.features.store import WRITE_STEPS, read_features, read_index
 from cxrlearn.runtime.atomic import hook_write_steps
-from tests.support.feature_files import FINGERPRINT, digest_of, features_of, row_of
+from tests.support.feature_files import FINGERPRINT, add_rows, digest_of, features_of, row_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,16 +40,34 @@ def steps() -> Iterator[list[str]]:
 
 def test_a_part_is_closed_when_it_has_its_rows(file: Path) -> None:
     parts = writer(file, rows=3)
-    for number in range(7):
-        parts.add(row_of(number))
+    add_rows(parts, *range(7))
     assert [info.rows for _, info in usable_parts(file)[0]] == [3, 3]
     parts.close_part()
     assert [info.rows for _, info in usable_parts(file)[0]] == [3, 3, 1]
 
 
+def test_a_part_is_closed_when_its_features_are_large(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cxrlearn.features.parts.PART_BYTES", 2 * 3 * 4)
+    add_rows(writer(file), *range(5))
+    assert [info.rows for _, info in usable_parts(file)[0]] == [2, 2]
+
+
+def test_features_are_copied_so_that_a_batch_can_go(file: Path) -> None:
+    parts = writer(file)
+    batch = np.stack([features_of(0), features_of(1)])
+    parts.add(row_of(0), batch[0])
+    parts.add(row_of(1), batch[1])
+    batch[:] = 7
+    parts.close_part()
+    ((path, _),) = usable_parts(file)[0]
+    assert np.array_equal(read_features(path).features, np.stack([features_of(0), features_of(1)]))
+
+
 def test_a_part_is_closed_after_its_time(file: Path) -> None:
     parts = writer(file, seconds=-1.0)
-    parts.add(row_of(0))
+    add_rows(parts, 0)
     assert [info.rows for _, info in usable_parts(file)[0]] == [1]
 
 
@@ -60,8 +78,7 @@ def test_closing_without_rows_writes_nothing(file: Path) -> None:
 
 def test_a_part_is_sorted_whatever_the_order_of_its_rows(file: Path) -> None:
     parts = writer(file)
-    for number in (5, 1, 3):
-        parts.add(row_of(number))
+    add_rows(parts, 5, 1, 3)
     parts.close_part()
     ((path, _),), broken = usable_parts(file)
     assert broken == []
@@ -72,7 +89,7 @@ def test_a_part_is_sorted_whatever_the_order_of_its_rows(file: Path) -> None:
 
 def test_a_part_passes_its_write_steps(file: Path, steps: list[str]) -> None:
     parts = writer(file)
-    parts.add(row_of(0))
+    add_rows(parts, 0)
     parts.close_part()
     remove_parts(file)
     assert steps == ["part.begin", "part.written", "part.moved", "parts.removed"]
@@ -82,8 +99,7 @@ def test_a_part_passes_its_write_steps(file: Path, steps: list[str]) -> None:
 
 def test_features_are_read_back_from_several_parts(file: Path) -> None:
     parts = writer(file, rows=2)
-    for number in range(6):
-        parts.add(row_of(number))
+    add_rows(parts, *range(6))
     wanted = [4, 0, 5, 0]
     got = parts.read_back([digest_of(number) for number in wanted])
     assert np.array_equal(got, np.stack([features_of(number) for number in wanted]))
@@ -92,8 +108,7 @@ def test_features_are_read_back_from_several_parts(file: Path) -> None:
 @pytest.mark.parametrize("damage", ["cut", "zeros", "flipped", "empty"])
 def test_a_damaged_part_is_dropped_and_named(file: Path, damage: str) -> None:
     parts = writer(file, rows=2)
-    for number in range(4):
-        parts.add(row_of(number))
+    add_rows(parts, *range(4))
     first, second = sorted(parts_folder(file).iterdir())
     data = first.read_bytes()
     at = data.index(features_of(0).tobytes())
@@ -112,7 +127,7 @@ def test_a_damaged_part_is_dropped_and_named(file: Path, damage: str) -> None:
 
 def test_temporary_files_of_killed_processes_go(file: Path) -> None:
     parts = writer(file)
-    parts.add(row_of(0))
+    add_rows(parts, 0)
     parts.close_part()
     (parts_folder(file) / ".1.h5.99.tmp").write_bytes(b"half")
     (file.parent / ".tiny.h5.99.tmp").write_bytes(b"half")
@@ -128,8 +143,8 @@ def test_temporary_files_of_killed_processes_go(file: Path) -> None:
 
 def test_one_content_in_two_places_is_two_sightings(file: Path) -> None:
     parts = writer(file)
-    parts.add(row_of(1, place=10, mtime_ns=100))
-    parts.add(row_of(1, place=2**64 - 1, mtime_ns=200))
+    add_rows(parts, 1, place=10, mtime_ns=100)
+    add_rows(parts, 1, place=2**64 - 1, mtime_ns=200)
     parts.close_part()
     ((path, _),) = usable_parts(file)[0]
     seen = read_index(path).seen

@@ -43,7 +43,7 @@ def indexed(folder: Path, images: list[Image]) -> Index:
         digest = hashlib.sha256(path.read_bytes()).hexdigest().encode()
         size, mtime_ns = path.stat().st_size, path.stat().st_mtime_ns
         place = place_of(one.path)
-        writer.add(Row(one.image_id, digest, size, mtime_ns, place, features_of(number)))
+        writer.add(Row(one.image_id, digest, size, mtime_ns, place), features_of(number))
     writer.close_part()
     return read_index(usable_parts(folder / "x.h5")[0][0][0])
 

@@ -584,9 +584,9 @@ def test_a_part_torn_by_a_power_cut_is_computed_again(
 def test_a_killed_decoding_process_leaves_what_was_finished(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poison = folder.images / folder.names[-1]
+    make_folder(folder.images, 60)  # more than is decoded in advance
+    make_image(folder.images / "z.png", 1, size=(3, 3))
     monkeypatch.setattr(embed_compute, "apply_steps", _die_at_the_last_image)
-    make_image(poison, 1, size=(3, 3))
     with pytest.raises(HardwareError, match="a process that decodes images died"):
         folder.one(workers=1, batch_size=1)
     monkeypatch.undo()
