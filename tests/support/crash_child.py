@@ -159,6 +159,8 @@ def _embed(job: Job, connection: Connection) -> None:
         part_rows=job.part_rows,
         part_seconds=job.part_seconds,
     )
+    # A job that a shell started in the background is born deaf to Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     connection.send(("began", None))
     code = 0
     try:

@@ -11,6 +11,7 @@ import os
 import signal
 import warnings
 from collections import deque
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
@@ -130,6 +131,27 @@ def modification_time(path: str) -> int:
         return 0
 
 
+@contextmanager
+def deaths_named() -> Iterator[None]:
+    """Turn what torch raises when a decoding process dies into an error for the user.
+
+    torch notices by a signal, so the error can come up anywhere in the main thread, not only where
+    the next image is asked for.
+
+    Raises:
+        HardwareError: a process died; the message says what to try.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise HardwareError(
+            f"a process that decodes images died ({str(error).splitlines()[0]}). Finished features "
+            "are kept; run the same command again, with fewer --workers if memory is short."
+        ) from error
+
+
 def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Generator[DecodedImage, None, None]:
     """Yield every image of the dataset, in order, decoded by `workers` processes (0: by this one).
 
@@ -150,17 +172,10 @@ def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Generator[Decode
         chunks = iter(loader)
     while True:
         try:
-            chunk = deque(next(chunks))
+            with deaths_named():
+                chunk = deque(next(chunks))
         except StopIteration:
             return
-        except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
-                raise
-            raise HardwareError(
-                f"a process that decodes images died ({str(error).splitlines()[0]}). Finished "
-                "features are kept; run the same command again, with fewer --workers if memory is "
-                "short."
-            ) from error
         while chunk:
             yield chunk.popleft()
 

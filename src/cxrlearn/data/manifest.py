@@ -77,7 +77,8 @@ class Manifest:
 
     def column(self, name: str) -> NDArray[np.object_]:
         """Return the (N,) cells of a column: text or None."""
-        return self.table[name].to_numpy(dtype=object, copy=True)
+        cells: NDArray[np.object_] = self.table[name].to_numpy(dtype=object, copy=True)
+        return cells
 
     def select(self, indices: Iterable[int], *, name: str | None = None) -> Manifest:
         """Return the rows at `indices` (0 to N - 1), in that order, as a manifest of their own."""

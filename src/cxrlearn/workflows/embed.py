@@ -159,11 +159,13 @@ def run_embed(
         for target in targets:
             locks.enter_context(writer_lock(target.file))
         works = [_prepare(target, images, config, reporter) for target in targets]
-        count, images = len(images), ()  # very many names need not be kept until the end
+        count, images = len(images), ()
         if any(work.todo for work in works):
             _announce(works, reporter)
             _compute(works, config, reporter)
-        files = tuple(_finish(replace(work, todo=[])) for work in works)
+        for work in works:
+            work.todo = []  # very many names need not be kept until the end
+        files = tuple(_finish(work) for work in works)
     return EmbedResult(files, count, time.monotonic() - started, config.allow_failures)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from cxrlearn.backbones.load import LoadOptions, load_resolved
 from cxrlearn.backbones.preprocessing import apply_steps
-from cxrlearn.data.loaders import DecodeDataset, ImageTask, decode_in_order
+from cxrlearn.data.loaders import DecodeDataset, ImageTask, deaths_named, decode_in_order
 from cxrlearn.errors import DiskError
 from cxrlearn.features.extract import Extractor, decide_precision
 from cxrlearn.features.fingerprint import AUTO
@@ -174,6 +174,7 @@ def compute(
     estimate = _Estimate(len(tasks), reporter)
     try:
         with (
+            deaths_named(),
             closing(stream),  # the decoding processes end here, not when somebody collects them
             reporter.progress(f"embedding with {names}", len(tasks)) as progress,
         ):
