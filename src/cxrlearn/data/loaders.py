@@ -22,7 +22,7 @@ from cxrlearn.data.images import decode_radiograph, read_file
 from cxrlearn.errors import HardwareError, UnreadableImageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Generator
+    from collections.abc import Callable, Container, Generator, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
