@@ -171,3 +171,21 @@ def test_more_workers_than_cores_are_no_warning(images: list[str]) -> None:
 def test_a_killed_worker_is_one_clear_error(images: list[str]) -> None:
     with pytest.raises(HardwareError, match=r"a process that decodes images died .*--workers"):
         decoded(dataset(images, rules=(deadly,)), workers=1)
+
+
+def test_original_defect_s8_the_data_set_is_never_in_memory_as_a_whole(
+    images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The original kept every picture in one tensor before it computed the first feature.
+    reads: list[str] = []
+
+    def counted(path: str) -> bytes:
+        reads.append(path)
+        return read_file(path)
+
+    monkeypatch.setattr(loaders, "read_file", counted)
+    stream = decode_in_order(dataset(images), workers=0)
+    for number in range(1, 6):
+        next(stream)
+        assert len(reads) < number + loaders.CHUNK
+    stream.close()
