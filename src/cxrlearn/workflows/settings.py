@@ -49,6 +49,14 @@ DATA_KEYS = frozenset(
 """What `[data]` may hold: it says what the data are, for every command."""
 
 
+SOURCES = (
+    frozenset({"csv"}),
+    frozenset({"images"}),
+    frozenset({"train_csv", "val_csv", "test_csv"}),
+)
+"""Kinds of sources of images; a command takes one kind."""
+
+
 @dataclass(frozen=True)
 class Setting:
     """One resolved value and where it came from."""
@@ -92,6 +100,7 @@ def resolve_settings(
         elif field.default_factory is not MISSING:
             resolved[field.name] = Setting(field.default_factory(), "default")
     for layer in layers:
+        _displace(resolved, layer, config)
         for key, (raw, origin) in layer.items():
             try:
                 resolved[key] = Setting(convert(raw, hints[key]), origin)
@@ -100,6 +109,19 @@ def resolve_settings(
     if problems:
         raise UsageError("\n".join(problems))
     return resolved
+
+
+def _displace(resolved: dict[str, Setting], layer: Mapping[str, object], config: type) -> None:
+    """Drop sources of images that a higher layer replaces by sources of another kind.
+
+    So `--images DIR` works in a folder whose settings file names CSV files.
+    """
+    named = [sources for sources in SOURCES if sources & layer.keys()]
+    if len(named) != 1:  # none, or a contradiction within the layer, for the config to refuse
+        return
+    for field in fields(config):
+        if any(field.name in sources for sources in SOURCES if sources is not named[0]):
+            resolved[field.name] = Setting(field.default, "default")
 
 
 def make_config(config: type[T], settings: Mapping[str, Setting]) -> T:

@@ -69,6 +69,39 @@ def test_paths_of_the_file_are_relative_to_the_file(tmp_path: Path) -> None:
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    csv: Path | None = None
+    images: Path | None = None
+    train_csv: Path | None = None
+    test_csv: tuple[NamedPath, ...] = ()
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ({"images": "films"}, {"images": Path("films")}),
+        ({"csv": "all.csv"}, {"csv": Path("all.csv")}),
+        ({"test_csv": ("b.csv",)}, {"train_csv": Path("train.csv"), "test_csv": ("b.csv",)}),
+        (
+            {"images": "films", "csv": "all.csv"},  # for the config to refuse
+            {
+                "images": Path("films"),
+                "csv": Path("all.csv"),
+                "train_csv": Path("train.csv"),
+                "test_csv": ("a.csv",),
+            },
+        ),
+    ],
+)
+def test_another_kind_of_source_replaces_those_of_the_file(
+    typed: dict[str, object], expected: dict[str, object]
+) -> None:
+    Path("cxrlearn.toml").write_text('[data]\ntrain_csv = "train.csv"\ntest_csv = "a.csv"\n')
+    settings = resolve_settings(Sources, "embed", typed, file=None, environment={})
+    assert {key: one.value for key, one in settings.items() if one.value} == expected
+
+
 def test_an_unknown_key_is_refused_with_a_suggestion() -> None:
     Path("cxrlearn.toml").write_text("[probe]\nbatchsize = 8\n")
     with pytest.raises(
