@@ -102,6 +102,9 @@ The keys of `[data]` say what the data are, for every command; a command passes 
 Any other section or key is an error that names the nearest one known. Paths in the file are relative to the file,
 paths elsewhere to the working directory.
 
+Sources of images come in three kinds: `csv`; `images`; `train_csv`, `val_csv` and `test_csv`. A kind given at a higher
+place replaces the others of lower places, so `--images DIR` works beside a file that names CSVs.
+
 ### Values
 
 - **Lists** ({lists}): in the file `["a", "b"]` or `"a,b"`; in the environment `a,b`; on the command line
