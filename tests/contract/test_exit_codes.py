@@ -78,7 +78,7 @@ USAGE = [
     (["--gpus", "0", "--device", "cpu"], "--gpus and --device exclude each other"),
     (["--name", "a/b"], "--name: 'a/b' cannot be the name of a folder"),
     (["--name", ""], "--name"),
-    (["--csv", "all.csv"], "--csv stands alone"),
+    (["--csv", "all.csv", "--test-csv", "test.csv"], "--csv stands alone"),
     (["--test-csv", "train=test.csv"], "'train' cannot name a test set"),
     (["--test-csv", "a=test.csv", "--test-csv", "a=val.csv"], "two test sets are named 'a'"),
     (["--config", "nope.toml"], "--config: no file nope.toml"),
