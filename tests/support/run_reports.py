@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrlearn.evaluation.evaluate import Evaluation, evaluate
+from cxrlearn.evaluation.evaluate import evaluate
 from cxrlearn.reports.predictions import Predictions
 from cxrlearn.reports.schema import (
     BackboneReport,
@@ -20,6 +21,9 @@ from cxrlearn.reports.schema import (
     TaskReport,
     TrialReport,
 )
+
+if TYPE_CHECKING:
+    from cxrlearn.evaluation.results import Evaluation
 
 NAMES = (
     "Pleural_Thickening",

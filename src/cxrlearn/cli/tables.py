@@ -11,7 +11,7 @@ from cxrlearn.reports.protocol import backbone_sentence, protocol_sentences
 from cxrlearn.reports.tables import estimate_text
 
 if TYPE_CHECKING:
-    from cxrlearn.evaluation.evaluate import Estimate, LabelResult
+    from cxrlearn.evaluation.results import Estimate, LabelResult
     from cxrlearn.reports.schema import RunReport, SetReport
 
 

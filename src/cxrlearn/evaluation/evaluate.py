@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,6 +18,7 @@ from cxrlearn.evaluation.inputs import (
     cluster_rows,
 )
 from cxrlearn.evaluation.metrics import auroc_score, macro_mean, why_undefined
+from cxrlearn.evaluation.results import Estimate, Evaluation, LabelResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,76 +33,6 @@ AVERAGING = {
     "multiclass": "unweighted mean of the one-vs-rest AUROC of each class",
 }
 """What the macro value is, by kind of task: the same average for all, never prevalence-weighted."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with its 95 % interval, or the reason why it is missing."""
-
-    value: float | None
-    """The metric on the data itself, not the mean of replicates; None where undefined."""
-    low: float | None
-    """Lower limit of the interval; None without one."""
-    high: float | None
-    """Upper limit of the interval; None without one."""
-    reason: str | None
-    """Why the value or its interval is None."""
-    undefined_replicates: int
-    """Replicates in which a class was missing; left out of the interval."""
-    cautions: tuple[str, ...]
-    """What to know before trusting the interval."""
-
-
-@dataclass(frozen=True)
-class LabelResult:
-    """One label (or class, against the rest) on one set."""
-
-    name: str
-    """The label or class."""
-    auroc: Estimate
-    """Area under the ROC curve."""
-    positives: int
-    """Known positive rows."""
-    negatives: int
-    """Known negative rows."""
-    masked: int
-    """Rows whose label is unknown and left out."""
-    positive_patients: int
-    """Patients (or images, by `Evaluation.unit`) with at least one positive row."""
-    negative_patients: int
-    """Patients (or images) with at least one negative row."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What one set says about one model."""
-
-    kind: str
-    """binary, multilabel or multiclass."""
-    rows: int
-    """Rows evaluated."""
-    unit: str
-    """What was resampled: "patient", or "image" where no row names a patient."""
-    clusters: int
-    """Number of such units; a row without a patient counts as one."""
-    rows_without_patient: int
-    """Rows that name no patient."""
-    replicates: int
-    """Bootstrap replicates."""
-    seed: int
-    """Seed of the replicates."""
-    confidence: float
-    """Nominal coverage of the intervals."""
-    interval_method: str
-    """How the intervals were made."""
-    averaging: str
-    """What the macro value is."""
-    macro: Estimate
-    """Mean over `macro_labels`."""
-    macro_labels: tuple[str, ...]
-    """The labels with scores and both classes among known rows: fixed on the data."""
-    labels: tuple[LabelResult, ...]
-    """One for each label, in the order given."""
 
 
 def evaluate(  # noqa: PLR0913 - one entry point, keyword-only

@@ -37,6 +37,8 @@ class LabelFit:
     """Why this label was not fitted."""
     notes: tuple[str, ...]
     """What the solver warned of."""
+    gap: float | None = None
+    """Certified upper bound of (objective - minimum) / objective; None without a certificate."""
 
 
 @dataclass(frozen=True)

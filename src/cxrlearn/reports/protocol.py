@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cxrlearn.evaluation.evaluate import Evaluation
+    from cxrlearn.evaluation.results import Evaluation
     from cxrlearn.reports.schema import RunReport, SplitReport
 
 _UNKNOWN = {

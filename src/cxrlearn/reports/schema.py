@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from cxrlearn.evaluation.evaluate import Evaluation
+    from cxrlearn.evaluation.paired import PairedDifference
+    from cxrlearn.evaluation.results import Estimate, Evaluation, Subgroup, WithinStrata
 
 SCHEMA_VERSION = 1
 """Raised when a key of report.json changes its meaning or goes away; new keys do not raise it."""
@@ -155,6 +156,8 @@ class ProbeLabelReport:
     """Why it was not fitted."""
     notes: tuple[str, ...]
     """What the solver warned of."""
+    gap: float | None = None
+    """Certified upper bound of (objective - minimum) / objective; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,7 @@ class ProbeReport:
     """How the probe was fitted."""
 
     kind: str
-    """logreg."""
+    """logreg, linear or knn."""
     solver: str
     """Whose solver, and its precision."""
     objective: str
@@ -194,13 +197,110 @@ class ProbeReport:
 
 
 @dataclass(frozen=True)
+class FloorReport:
+    """The shortcut floor: the same probe on who was imaged and how, on the same rows."""
+
+    columns: tuple[str, ...]
+    """Columns it was fitted on, such as age, sex and view."""
+    macro: Estimate
+    """Its macro AUROC."""
+    labels: tuple[Estimate, ...]
+    """Its AUROC by label, in the order of `task.labels`."""
+    difference: PairedDifference
+    """Model minus floor, macro AUROC, on shared replicates of patients."""
+    cleared: bool
+    """The lower limit of the difference is above zero."""
+
+
+@dataclass(frozen=True)
+class ResolvableReport:
+    """The smallest difference of two macro AUROCs that this set could show."""
+
+    difference: float | None
+    """2.80 standard errors of the paired difference: found with a power of 80 % at the 5 % level;
+    None where it cannot be said."""
+    standard_error: float | None
+    """Of the paired difference against `against`."""
+    against: str | None
+    """What the difference was taken against, usually the floor."""
+    reason: str | None
+    """Why it cannot be said."""
+
+
+@dataclass(frozen=True)
+class DropReport:
+    """How much lower the macro AUROC is than on the first test set, over the labels of both."""
+
+    internal: str
+    """Name of the first test set."""
+    difference: float | None
+    """This set minus the first; negative is a drop."""
+    low: float | None
+    """Lower limit of its 95 % interval; patients of the two sets are resampled apart."""
+    high: float | None
+    """Upper limit."""
+    labels: tuple[str, ...]
+    """Labels averaged in both."""
+    reason: str | None
+    """Why something above is None."""
+
+
+@dataclass(frozen=True)
 class SetReport:
     """The result on one test set."""
 
     name: str
     """Name of the set."""
     evaluation: Evaluation
-    """AUROC, intervals and counts."""
+    """Metrics, intervals and counts."""
+    subgroups: tuple[Subgroup, ...] = ()
+    """By every subgroup column, in the order of columns and values."""
+    within_strata: WithinStrata | None = None
+    """AUROC within view and sex; None without such columns."""
+    floor: FloorReport | None = None
+    """The shortcut floor; None without columns for it."""
+    resolvable: ResolvableReport | None = None
+    """What this set can tell apart."""
+    drop: DropReport | None = None
+    """Against the first test set; None for that one."""
+
+
+@dataclass(frozen=True)
+class PretrainingReport:
+    """What the backbone may have seen of a split before."""
+
+    split: str
+    """Name of the split."""
+    datasets: tuple[str, ...]
+    """Datasets that both the split and the backbone's pretraining come from."""
+    sentence: str
+    """The same in words, with what is not known."""
+
+
+@dataclass(frozen=True)
+class CurvePointReport:
+    """One point of a label-efficiency curve, on one test set."""
+
+    set_name: str
+    """Name of the test set."""
+    kind: Literal["fraction", "shots"]
+    """A share of the training patients, or a number of positive patients for each label."""
+    size: float
+    """The share (0 to 1] or the number."""
+    rows: tuple[int, ...]
+    """Training rows of each repeat."""
+    patients: tuple[int, ...] | None
+    """Training patients of each repeat; None without patients."""
+    macro: tuple[float | None, ...]
+    """Macro AUROC of each repeat over `labels`; None where undefined."""
+    labels: tuple[str, ...]
+    """Labels averaged: those that every repeat of every size could fit."""
+    mean: float | None
+    """Mean over the repeats."""
+    low: float | None
+    """Least of the repeats."""
+    high: float | None
+    """Greatest of the repeats."""
 
 
 @dataclass(frozen=True)
@@ -227,6 +327,12 @@ class RunReport:
     """One for each test set."""
     warnings: tuple[str, ...]
     """Everything the user was warned of."""
+    pretraining: tuple[PretrainingReport, ...] = ()
+    """What the backbone may have seen of the splits; empty where nothing is known of either."""
+    curve: tuple[CurvePointReport, ...] = ()
+    """Label efficiency, by test set and rising size; empty unless asked for."""
+    null_control: bool = False
+    """Training labels were permuted by patient: AUROC should be near 0.5."""
 
     def __post_init__(self) -> None:
         """Check that every part speaks of the same labels in the same order.

@@ -9,7 +9,7 @@ from cxrlearn.reports.csvtext import csv_text
 from cxrlearn.reports.protocol import backbone_sentence, protocol_sentences
 
 if TYPE_CHECKING:
-    from cxrlearn.evaluation.evaluate import Estimate, Evaluation, LabelResult
+    from cxrlearn.evaluation.results import Estimate, Evaluation, LabelResult
     from cxrlearn.reports.schema import RunReport
 
 MACRO = "macro"

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from cxrlearn.evaluation.evaluate import Evaluation
+    from cxrlearn.evaluation.results import Evaluation
     from cxrlearn.probes.model import LogisticFit
     from cxrlearn.probes.selection import Choice
     from cxrlearn.reports.schema import RunReport

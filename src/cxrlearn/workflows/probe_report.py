@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cxrlearn.data.labels import Task
-    from cxrlearn.evaluation.evaluate import Evaluation
+    from cxrlearn.evaluation.results import Evaluation
     from cxrlearn.probes.model import LogisticFit
     from cxrlearn.probes.selection import Choice
     from cxrlearn.workflows.datasets import ImageSets, LabelledSets

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from cxrlearn.errors import DataError
-from cxrlearn.evaluation.evaluate import Evaluation, LabelResult, evaluate
+from cxrlearn.evaluation.evaluate import evaluate
+
+if TYPE_CHECKING:
+    from cxrlearn.evaluation.results import Evaluation, LabelResult
 
 NAMES = ("Edema", "Mass", "Hernia")
 

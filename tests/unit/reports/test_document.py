@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cxrlearn.errors import DataError
-from cxrlearn.evaluation.evaluate import Estimate
+from cxrlearn.evaluation.results import Estimate
 from cxrlearn.reports.document import json_text, read_report, report_document
 from tests.support.run_reports import sample_backbone, sample_predictions, sample_report
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from markdown_it import MarkdownIt
 
-from cxrlearn.evaluation.evaluate import Estimate
+from cxrlearn.evaluation.results import Estimate
 from cxrlearn.reports.tables import escape_markdown, estimate_text, table_csv, table_markdown
 from tests.support.run_reports import NAMES, sample_predictions, sample_report
 
