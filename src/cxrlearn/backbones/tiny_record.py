@@ -15,7 +15,7 @@ from cxrlearn.backbones.spec import (
     Variant,
 )
 
-_SHA256 = "a6288ff3b528343928a6a90a45419820baefb3366b8b19ae84146a035dc432a2"
+_SHA256 = "778c2c078c441bcd197104887a044a810b1e68bfe237ccb3cb4e77351a23e71c"
 
 
 def weights_file() -> Path:
