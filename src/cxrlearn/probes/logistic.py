@@ -12,7 +12,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 
 from cxrlearn.errors import DataError
-from cxrlearn.probes.model import FloatArray, LabelFit, LogisticFit, check_features
+from cxrlearn.probes.model import (
+    FloatArray,
+    LabelFit,
+    LogisticFit,
+    check_features,
+    why_not_fitted,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -188,7 +194,7 @@ def _fit_label(
     problem: _Problem, positive: BoolArray, known: BoolArray, name: str, C: float | None
 ) -> _Column:
     positives, negatives = int(positive.sum()), int((known & ~positive).sum())
-    reason = _why_not(positives, negatives)
+    reason = why_not_fitted(positives, negatives)
     if reason is not None:
         account = LabelFit(name, None, None, None, positives, negatives, reason, ())
         return _Column(np.full(problem.features.shape[1], np.nan), np.nan, account)
@@ -204,16 +210,6 @@ def _fit_label(
         notes=solution.notes,
     )
     return _Column(solution.weights[0], float(solution.intercept[0]), account)
-
-
-def _why_not(positives: int, negatives: int) -> str | None:
-    if positives and negatives:
-        return None
-    known = positives + negatives
-    if known == 0:
-        return "not fitted: no known rows in train"
-    missing = "positives" if positives == 0 else "negatives"
-    return f"not fitted: no {missing} among {known:,} known rows of train"
 
 
 def _fit_classes(
@@ -245,7 +241,7 @@ def _fit_classes(
 def _class_account(
     name: str, positives: int, known: int, solution: _Solution | None, C: float | None
 ) -> LabelFit:
-    reason = _why_not(positives, known - positives)
+    reason = why_not_fitted(positives, known - positives)
     if solution is None or reason is not None:
         reason = reason or "not fitted: no other class in train"
         return LabelFit(name, None, None, None, positives, known - positives, reason, ())

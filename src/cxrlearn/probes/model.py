@@ -128,3 +128,19 @@ def check_features(
             f"is {first}. Embed these images again, or leave them out of the manifest."
         )
     return matrix
+
+
+def why_not_fitted(positives: int, negatives: int) -> str | None:
+    """Say why a label with these known train rows cannot be fitted; None where it can.
+
+    Example:
+        >>> why_not_fitted(0, 100)
+        'not fitted: no positives among 100 known rows of train'
+    """
+    if positives and negatives:
+        return None
+    known = positives + negatives
+    if known == 0:
+        return "not fitted: no known rows in train"
+    missing = "positives" if positives == 0 else "negatives"
+    return f"not fitted: no {missing} among {known:,} known rows of train"
