@@ -8,13 +8,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrlearn.evaluation.evaluate import evaluate
+from cxrlearn.evaluation.paired import PairedDifference
+from cxrlearn.evaluation.results import (
+    Average,
+    Calibration,
+    CalibrationBin,
+    Estimate,
+    OperatingPoint,
+    Subgroup,
+    SubgroupLabel,
+    WithinStrata,
+)
 from cxrlearn.reports.predictions import Predictions
 from cxrlearn.reports.schema import (
     BackboneReport,
+    CurvePointReport,
+    DropReport,
+    FloorReport,
     LabelCount,
     OverlapReport,
+    PretrainingReport,
     ProbeLabelReport,
     ProbeReport,
+    ResolvableReport,
     RunReport,
     SetReport,
     SplitReport,
@@ -23,13 +39,13 @@ from cxrlearn.reports.schema import (
 )
 
 if TYPE_CHECKING:
-    from cxrlearn.evaluation.results import Evaluation
+    from cxrlearn.evaluation.results import Evaluation, LabelResult
 
 NAMES = (
     "Pleural_Thickening",
     'Nodule/Mass, "solid"',
     "Ödem | Stauung",
-    "_a_ *b* `c` [d] <e> #f ~g~ &amp; \\",
+    "_a_ *b* `c` [d] <script> #f ~g~ &amp; $x$ \\",
     "logit_Hernia",
     "Hernia",
 )
@@ -89,9 +105,31 @@ def sample_report(predictions: dict[str, Predictions]) -> RunReport:
         splits=(train, validation, *tests),
         overlaps=(OverlapReport("train", "test", 2, ("00001", "00007")),),
         probe=_sample_probe(),
-        results=tuple(SetReport(n, evaluate_predictions(p)) for n, p in predictions.items()),
+        results=tuple(
+            SetReport(name, plain_evaluation(evaluate_predictions(one)))
+            for name, one in predictions.items()
+        ),
         warnings=("2 patients are both in train and in test",),
     )
+
+
+def plain_evaluation(evaluation: Evaluation) -> Evaluation:
+    """Keep AUROC and counts; everything else is None or empty, as in a report of old."""
+    labels = tuple(
+        replace(
+            label,
+            auroc_bootstrap=None,
+            standard_error=None,
+            design_effect=None,
+            average_precision=None,
+            brier=None,
+            calibration_error=None,
+            calibration=None,
+            operating_points=(),
+        )
+        for label in evaluation.labels
+    )
+    return replace(evaluation, labels=labels, averages=())
 
 
 def sample_backbone() -> BackboneReport:
@@ -150,4 +188,150 @@ def _sample_probe() -> ProbeReport:
         seed=0,
         labels=tuple(labels),
         path=(trial,),
+    )
+
+
+# --- A run with everything a report can hold, made by hand: no number is computed here
+
+
+def estimate(value: float, width: float = 0.05) -> Estimate:
+    """Make an estimate with limits around its value."""
+    return Estimate(value, value - width, value + width, None, 0, ())
+
+
+def full_report(predictions: dict[str, Predictions]) -> RunReport:
+    """Make the report of a run with metrics, subgroups, floor, curve and all else."""
+    report = sample_report(predictions)
+    first, *others = report.results
+    later = tuple(replace(full_set(one), drop=sample_drop(first.name)) for one in others)
+    return replace(
+        report,
+        results=(full_set(first), *later),
+        pretraining=(
+            PretrainingReport("test", ("NIH <ChestX-ray14>",), "test shares images with NIH"),
+        ),
+        curve=tuple(point for name in predictions for point in sample_curve(name)),
+    )
+
+
+def full_set(result: SetReport) -> SetReport:
+    """Add to a set all that may be known of it."""
+    evaluation = result.evaluation
+    averages = tuple(
+        Average(average, metric, estimate(0.5 + 0.1 * i), evaluation.macro_labels)
+        for average in ("macro", "weighted", "micro")
+        for i, metric in enumerate(("auroc", "average_precision", "brier", "calibration_error"))
+        if (average, metric) != ("macro", "auroc")
+    )
+    labels = tuple(map(full_label, evaluation.labels))
+    groups = (("sex", "F", 30), ("sex", "(blank)", 3), ("view", "PA <script>", 47))
+    return replace(
+        result,
+        evaluation=replace(evaluation, labels=labels, averages=averages),
+        subgroups=tuple(_subgroup(*group, evaluation) for group in groups),
+        within_strata=WithinStrata(
+            ("view", "sex"),
+            6,
+            estimate(0.55),
+            evaluation.macro_labels,
+            tuple(label.auroc for label in labels),
+        ),
+        floor=sample_floor(evaluation),
+        resolvable=ResolvableReport(0.0234, 0.0084, "the floor", None),
+    )
+
+
+def full_label(label: LabelResult) -> LabelResult:
+    """Add every metric to a label; without a positive they are undefined, with the reason."""
+    if label.auroc.value is None:
+        return label
+    prevalence = label.positives / (label.positives + label.negatives)
+    bins = tuple(
+        CalibrationBin(5, p, min(1.0, p * 1.3)) for p in np.linspace(0.01, 0.7, 15).tolist()
+    )
+    calibration = Calibration(prevalence, 0.28, 0.12, 0.81, None, bins)
+    return replace(
+        label,
+        auroc_bootstrap=label.auroc,
+        standard_error=0.061,
+        design_effect=1.7,
+        average_precision=estimate(0.41),
+        brier=estimate(0.19),
+        calibration_error=estimate(0.08),
+        calibration=calibration,
+        operating_points=(sample_point(), sample_point(chosen=False)),
+    )
+
+
+def sample_point(*, chosen: bool = True) -> OperatingPoint:
+    """Make an operating point, or one that validation could not choose."""
+    if chosen:
+        shown = [estimate(0.8), estimate(0.7), estimate(0.45), estimate(0.92), estimate(0.58)]
+        return OperatingPoint("youden", -0.4, 0.401, None, (31, 69), 16, 15, 35, 4, *shown)
+    reason = "validation has 4 positives, fewer than 10"
+    missing = Estimate(None, None, None, reason, 0, ())
+    return OperatingPoint(
+        "sensitivity>=0.90", None, None, reason, (4, 96), 0, 0, 0, 0, *[missing] * 5
+    )
+
+
+def _subgroup(column: str, value: str, rows: int, evaluation: Evaluation) -> Subgroup:
+    few = Estimate(0.6, None, None, "no interval: all rows are of one patient", 0, ())
+    one_class = Estimate(None, None, None, "no positives among 3 known rows", 0, ())
+    found = [few if rows == 3 else estimate(0.61)] * len(evaluation.labels)
+    found[2] = found[5] = one_class
+    labels = tuple(
+        SubgroupLabel(label.name, auroc, 0 if auroc is one_class else 2, rows - 2)
+        for label, auroc in zip(evaluation.labels, found, strict=True)
+    )
+    return Subgroup(column, value, rows, rows - 2, found[0], evaluation.macro_labels, labels)
+
+
+def sample_floor(evaluation: Evaluation, low: float = 0.021) -> FloorReport:
+    """Make a floor that is cleared where `low`, the lower limit of the difference, is above 0."""
+    difference = PairedDifference(
+        difference=0.11,
+        low=low,
+        high=0.199,
+        standard_error=0.04,
+        z=2.7,
+        p_value=0.006,
+        reason=None,
+        cautions=(),
+        macro_a=0.71,
+        macro_b=0.6,
+        macro_labels=evaluation.macro_labels,
+        rows=evaluation.rows,
+        unit="patient",
+        clusters=evaluation.clusters,
+        replicates=100,
+        undefined_replicates=0,
+        seed=5,
+    )
+    labels = tuple(estimate(0.6) for _ in evaluation.labels)
+    return FloorReport(("age", "sex", "view"), estimate(0.6), labels, difference, low > 0)
+
+
+def sample_drop(internal: str) -> DropReport:
+    """Make a drop from the set `internal`."""
+    return DropReport(internal, -0.043, -0.071, -0.012, NAMES[:2], None)
+
+
+def sample_curve(set_name: str) -> tuple[CurvePointReport, ...]:
+    """Make a label-efficiency curve of three sizes, the first with a repeat that failed."""
+    macro = ((0.55, None, 0.61), (0.66, 0.68, 0.7), (0.74,))
+    return tuple(
+        CurvePointReport(
+            set_name=set_name,
+            kind="fraction",
+            size=size,
+            rows=(int(100 * size),) * len(values),
+            patients=(int(60 * size),) * len(values),
+            macro=values,
+            labels=NAMES[:2],
+            mean=float(np.mean([v for v in values if v is not None])),
+            low=min(v for v in values if v is not None),
+            high=max(v for v in values if v is not None),
+        )
+        for size, values in zip((0.1, 0.5, 1.0), macro, strict=True)
     )

@@ -7,44 +7,70 @@ from typing import TYPE_CHECKING
 from rich.markup import escape
 from rich.table import Table
 
+from cxrlearn.reports.findings import (
+    after_findings,
+    before_findings,
+    estimate_text,
+    null_sentences,
+    shown_name,
+)
 from cxrlearn.reports.protocol import backbone_sentence, protocol_sentences
-from cxrlearn.reports.tables import estimate_text
+from cxrlearn.reports.sections import run_sections, set_sections
 
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import Estimate, LabelResult
     from cxrlearn.reports.schema import RunReport, SetReport
+    from cxrlearn.reports.sections import Section
 
 
-def result_tables(report: RunReport) -> list[Table | str]:
-    """Return a table for each test set, and the sentences that say what the numbers are."""
-    parts: list[Table | str] = []
+def result_tables(report: RunReport, *, details: bool = False) -> list[Table | str]:
+    """Return a table for each test set, and the sentences that say what the numbers are.
+
+    Args:
+        report: the run.
+        details: also operating points, subgroups, shortcuts and all other tables of table.md.
+    """
+    parts: list[Table | str] = list(null_sentences(report))
     for result in report.results:
         parts += ["", _table(report, result), *_notes(result)]
-    lost = [split for split in report.splits if split.used < split.rows]
-    parts += ["", backbone_sentence(report), *protocol_sentences(report)]
+        parts += [*before_findings(report, result), *after_findings(result)]
+        if details:
+            parts += _sections(set_sections(result))
+    curve = [one for one in run_sections(report) if not one.detail and (details or report.curve)]
+    parts += [*_sections(tuple(curve)), "", backbone_sentence(report), *protocol_sentences(report)]
     parts += [
         f"{split.name}: {split.rows - split.used} of {split.rows} images are left out, they have "
         "no features."
-        for split in lost
+        for split in report.splits
+        if split.used < split.rows
     ]
     return parts
 
 
 def _table(report: RunReport, result: SetReport) -> Table:
     evaluation = result.evaluation
-    title = f"{report.backbone.tag} on {result.name}: AUROC [95 % interval]"
-    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
+    title = f"{report.backbone.tag} on {shown_name(report, result.name)}: AUROC [95 % interval]"
+    table = _plain_table(title)
     table.add_column("label", overflow="fold")
     table.add_column("AUROC", no_wrap=True)
+    precision = any(label.average_precision is not None for label in evaluation.labels)
     counted = "(patients)" if evaluation.unit == "patient" else "(images)"
-    for heading in ("pos", counted, "neg", "masked"):
+    for heading in (*(["AP"] if precision else []), "pos", counted, "known"):
         table.add_column(heading, justify="right", no_wrap=True)
     for label in evaluation.labels:
-        table.add_row(escape(label.name), _cell(label.auroc), *_counts(label))
+        ap = [_value(label.average_precision)] if precision else []
+        table.add_row(escape(label.name), _cell(label.auroc), *ap, *_counts(label))
     table.add_section()
     what = f"macro, {len(evaluation.macro_labels)} labels"
-    table.add_row(f"[bold]{what}[/bold]", f"[bold]{_cell(evaluation.macro)}[/bold]")
+    macro = [one.estimate for one in evaluation.averages
+             if (one.average, one.metric) == ("macro", "average_precision")]  # fmt: skip
+    ap = [f"[bold]{_value(macro[0])}[/bold]"] if precision and macro else []
+    table.add_row(f"[bold]{what}[/bold]", f"[bold]{_cell(evaluation.macro)}[/bold]", *ap)
     return table
+
+
+def _plain_table(title: str) -> Table:
+    return Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
 
 
 def _cell(estimate: Estimate) -> str:
@@ -52,9 +78,13 @@ def _cell(estimate: Estimate) -> str:
     return escape(estimate_text(estimate)) + mark
 
 
+def _value(estimate: Estimate | None) -> str:
+    return "\N{EN DASH}" if estimate is None or estimate.value is None else f"{estimate.value:.3f}"
+
+
 def _counts(label: LabelResult) -> tuple[str, ...]:
-    counts = (label.positives, label.positive_patients, label.negatives, label.masked)
-    return tuple(f"{count:,}" for count in counts)
+    known = label.positives + label.negatives
+    return tuple(f"{count:,}" for count in (label.positives, label.positive_patients, known))
 
 
 def _notes(result: SetReport) -> list[str]:
@@ -66,3 +96,16 @@ def _notes(result: SetReport) -> list[str]:
         for note in filter(None, (estimate.reason, *estimate.cautions)):
             about.setdefault(note, []).append(name)
     return [f"* {', '.join(names)}: {note}" for note, names in about.items()]
+
+
+def _sections(sections: tuple[Section, ...]) -> list[Table | str]:
+    return [part for section in sections for part in ("", _section_table(section))]
+
+
+def _section_table(section: Section) -> Table:
+    table = _plain_table(section.title)
+    for number, heading in enumerate(section.header):
+        table.add_column(escape(heading), justify="right" if number else "left", overflow="fold")
+    for row in section.rows:
+        table.add_row(*(escape(cell) if isinstance(cell, str) else _cell(cell) for cell in row))
+    return table

@@ -22,6 +22,7 @@ def protocol_sentences(report: RunReport) -> tuple[str, ...]:
         _choice(report),
         *(_intervals(result.name, result.evaluation) for result in report.results),
         _macro(report),
+        *_metrics(report),
         f"Labels that are uncertain (-1) are {_UNKNOWN[report.task.uncertain]}; "
         f"blank ones are {_UNKNOWN[report.task.blank]}.",
     )
@@ -90,3 +91,50 @@ def _intervals(name: str, evaluation: Evaluation) -> str:
 def _macro(report: RunReport) -> str:
     averaging = {result.evaluation.averaging for result in report.results}
     return f"Macro: {'; '.join(sorted(averaging))}, over labels with both classes in the set."
+
+
+def _metrics(report: RunReport) -> list[str]:
+    """Return a sentence for each kind of number that this report holds beside the AUROC."""
+    labels = [label for result in report.results for label in result.evaluation.labels]
+    said = []
+    if any(label.auroc_bootstrap is not None for label in labels):
+        said.append(
+            "The AUROC of a label has Newcombe's score interval (2006), its variance scaled by the "
+            "design effect of patients, t with (positive patients - 1) degrees of freedom; macro "
+            "and all other metrics have the percentile interval of the bootstrap."
+        )
+    if any(label.operating_points for label in labels):
+        where = " and ".join(split.name for split in report.splits if split.role == "validation")
+        said.append(
+            f"Thresholds were chosen on {where or 'validation'} for each label and applied to the "
+            "test sets as they are; an image at or above the threshold counts as positive. "
+            "PPV and NPV hold at the prevalence of the set."
+        )
+    if any(label.calibration is not None for label in labels):
+        said.append(
+            "Calibration: up to 15 bins of equal count; intercept 0 and slope 1 are perfect. "
+            "Probabilities were not recalibrated."
+        )
+    return said + _comparisons(report)
+
+
+def _comparisons(report: RunReport) -> list[str]:
+    said = []
+    columns = dict.fromkeys(group.column for one in report.results for group in one.subgroups)
+    if columns:
+        said.append(
+            f"Subgroups by {', '.join(columns)}: the same scores, each group alone; its macro is "
+            "over the labels with both classes within it, so groups may average other labels."
+        )
+    if any(result.floor is not None for result in report.results):
+        said.append(
+            "The shortcut floor is the same probe, fitted on the same training rows, with who was "
+            "imaged and how instead of the image. It is cleared where the lower limit of the "
+            "paired difference (shared replicates of patients) is above zero."
+        )
+    if report.curve:
+        said.append(
+            "Label efficiency: nested subsets of training patients, drawn anew in each repeat; the "
+            "range is the least and the greatest repeat, over labels that every subset could fit."
+        )
+    return said

@@ -1,128 +1,136 @@
-"""The table of a run: for machines as CSV, for people as Markdown."""
+"""The tables of a run for people, as Markdown; `csvtables` has them for machines."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
-from cxrlearn.reports.csvtext import csv_text
+from cxrlearn.reports.findings import (
+    after_findings,
+    before_findings,
+    estimate_text,
+    null_sentences,
+    shown_name,
+)
 from cxrlearn.reports.protocol import backbone_sentence, protocol_sentences
+from cxrlearn.reports.sections import run_sections, set_sections
 
 if TYPE_CHECKING:
-    from cxrlearn.evaluation.results import Estimate, Evaluation, LabelResult
+    from collections.abc import Sequence
+
+    from cxrlearn.evaluation.results import Estimate, LabelResult
     from cxrlearn.reports.schema import RunReport
-
-MACRO = "macro"
-"""`row` of the average in table.csv."""
-MISSING = "\N{EN DASH}"
-"""What stands where there is no number; a footnote says why."""
-
-COLUMNS = (
-    "set", "row", "label", "auroc", "low", "high", "positives", "negatives", "masked",
-    "positive_patients", "negative_patients", "unit", "clusters", "replicates",
-    "undefined_replicates", "reason", "cautions",
-)  # fmt: skip
-"""Columns of table.csv."""
-
-
-def estimate_text(estimate: Estimate) -> str:
-    """Return `0.859 [0.840, 0.875]`, with a dash for what does not exist."""
-    if estimate.value is None:
-        return MISSING
-    if estimate.low is None or estimate.high is None:
-        return f"{estimate.value:.3f} [{MISSING}]"
-    return f"{estimate.value:.3f} [{estimate.low:.3f}, {estimate.high:.3f}]"
-
-
-def table_csv(report: RunReport) -> str:
-    """Return one row for each set and label, and one with the macro of each set, unrounded.
-
-    `row` tells the two kinds apart: `label` or `macro`. In a macro row `label` is blank.
-    """
-    rows: list[tuple[str, ...]] = [COLUMNS]
-    for result in report.results:
-        evaluation = result.evaluation
-        for label in evaluation.labels:
-            counts = (
-                label.positives, label.negatives, label.masked,
-                label.positive_patients, label.negative_patients,
-            )  # fmt: skip
-            cells = _cells(label.auroc, tuple(map(str, counts)), evaluation)
-            rows.append((result.name, "label", label.name, *cells))
-        cells = _cells(evaluation.macro, ("",) * 5, evaluation)
-        rows.append((result.name, MACRO, "", *cells))
-    return csv_text(rows)
-
-
-def _cells(estimate: Estimate, counts: tuple[str, ...], evaluation: Evaluation) -> tuple[str, ...]:
-    numbers = (estimate.value, estimate.low, estimate.high)
-    return (
-        *("" if number is None else repr(number) for number in numbers),
-        *counts,
-        evaluation.unit,
-        str(evaluation.clusters),
-        str(evaluation.replicates),
-        str(estimate.undefined_replicates),
-        estimate.reason or "",
-        "; ".join(estimate.cautions),
-    )
+    from cxrlearn.reports.sections import Cell, Section
 
 
 def table_markdown(report: RunReport) -> str:
-    """Return the table with one column for each test set, its footnotes, and the protocol."""
-    notes = _Footnotes()
+    """Return what can be told apart, the main table, its footnotes, all else, and the protocol.
+
+    The main table has one column for each test set. Footnotes are numbered through the document.
+    """
+    notes = Footnotes()
+    main = [f"# {escape_markdown(report.name)}", *_before(report), _main_table(report, notes)]
+    rest = [_section(section, notes) for section in _sections(report) if not section.detail]
+    said = [backbone_sentence(report), *protocol_sentences(report)]
+    said += [f"Warning: {warning}" for warning in report.warnings]
+    parts = (*main, *_after(report), *rest, _footnotes(notes), _bullets(said))
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _before(report: RunReport) -> list[str]:
+    """Return what has to be read before any number."""
+    loud = [f"**{escape_markdown(text)}**" for text in null_sentences(report)]
+    said = [text for result in report.results for text in before_findings(report, result)]
+    return [*loud, *map(escape_markdown, said)]
+
+
+def _after(report: RunReport) -> list[str]:
+    said = [text for result in report.results for text in after_findings(result)]
+    return [_bullets(said)] if said else []
+
+
+def _sections(report: RunReport) -> list[Section]:
+    return [
+        *(section for result in report.results for section in set_sections(result)),
+        *run_sections(report),
+    ]
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {escape_markdown(sentence)}" for sentence in sentences)
+
+
+def _main_table(report: RunReport, notes: Footnotes) -> str:
     labels = report.task.labels
     header = ["label"]
     for result in report.results:
-        name = escape_markdown(result.name)
+        name = escape_markdown(shown_name(report, result.name))
         header += [f"{name}: AUROC [95 % CI]", f"{name}: positives / known"]
-    rows = [header, ["---", *["---:"] * (len(header) - 1)]]
-    rows += [
+    rows = [
         [escape_markdown(name), *_label_cells(report, i, notes)] for i, name in enumerate(labels)
     ]
     macro = ["**macro**"]
     for result in report.results:
         averaged = f"{len(result.evaluation.macro_labels)} of {len(labels)} labels"
-        macro += [notes.mark(result.evaluation.macro), averaged]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in [*rows, macro])
-    said = [backbone_sentence(report), *protocol_sentences(report)]
-    said += [f"Warning: {warning}" for warning in report.warnings]
-    text = "\n".join(f"- {escape_markdown(sentence)}" for sentence in said)
-    title = f"# {escape_markdown(report.name)}"
-    return "\n\n".join(filter(None, (title, table, notes.text(), text))) + "\n"
+        macro += [_mark(result.evaluation.macro, notes), averaged]
+    return _table(header, [*rows, macro])
 
 
-def _label_cells(report: RunReport, index: int, notes: _Footnotes) -> list[str]:
+def _section(section: Section, notes: Footnotes) -> str:
+    header = [escape_markdown(heading) for heading in section.header]
+    rows = [[_cell(cell, notes) for cell in row] for row in section.rows]
+    lead = [escape_markdown(sentence) for sentence in section.lead]
+    title = f"## {escape_markdown(section.title)}"
+    return "\n\n".join((title, *lead, _table(header, rows)))
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    rule = ["---", *["---:"] * (len(header) - 1)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, rule, *rows))
+
+
+def _cell(cell: Cell, notes: Footnotes) -> str:
+    return escape_markdown(cell) if isinstance(cell, str) else _mark(cell, notes)
+
+
+def _label_cells(report: RunReport, index: int, notes: Footnotes) -> list[str]:
     labels = [result.evaluation.labels[index] for result in report.results]
-    return [cell for label in labels for cell in (notes.mark(label.auroc), _counts(label))]
+    return [cell for label in labels for cell in (_mark(label.auroc, notes), counts_text(label))]
 
 
-def _counts(label: LabelResult) -> str:
+def counts_text(label: LabelResult) -> str:
+    """Return `positives / known`."""
     return f"{label.positives:,} / {label.positives + label.negatives:,}"
 
 
-class _Footnotes:
+def _mark(estimate: Estimate, notes: Footnotes) -> str:
+    # The blank before a mark keeps it from being read as the target of a link.
+    marks = "".join(f" [^{number}]" for number in notes.numbers(estimate))
+    return estimate_text(estimate) + marks
+
+
+def _footnotes(notes: Footnotes) -> str:
+    return "\n".join(f"[^{n}]: {escape_markdown(text)}" for n, text in notes.items())
+
+
+class Footnotes:
     """Numbers each different remark once."""
 
     def __init__(self) -> None:
+        """Start at 1."""
         self._numbers: dict[str, int] = {}
 
-    def mark(self, estimate: Estimate) -> str:
-        """Return the estimate, followed by the numbers of what has to be said about it."""
+    def numbers(self, estimate: Estimate) -> tuple[int, ...]:
+        """Return the numbers of what has to be said about an estimate."""
         remarks = [remark for remark in (estimate.reason, *estimate.cautions) if remark]
-        # The blank before a mark keeps it from being read as the target of a link.
-        marks = "".join(
-            f" [^{self._numbers.setdefault(remark, len(self._numbers) + 1)}]" for remark in remarks
-        )
-        return estimate_text(estimate) + marks
+        return tuple(self._numbers.setdefault(text, len(self._numbers) + 1) for text in remarks)
 
-    def text(self) -> str:
-        """Return the footnotes."""
-        lines = (f"[^{n}]: {escape_markdown(text)}" for text, n in self._numbers.items())
-        return "\n".join(lines)
+    def items(self) -> list[tuple[int, str]]:
+        """Return number and text of each remark so far."""
+        return [(number, text) for text, number in self._numbers.items()]
 
 
-_SPECIAL = re.compile(r"[\\`*|<>\[\]~#]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
+_SPECIAL = re.compile(r"[\\`*|<>\[\]~#$]|&(?=#?\w+;)|(?<![^\W_])_|_(?![^\W_])")
 
 
 def escape_markdown(text: str) -> str:

@@ -6,9 +6,10 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from cxrlearn.errors import DataError
+from cxrlearn.reports.csvtables import metrics_csv, table_csv
 from cxrlearn.reports.document import REPORT, json_text, read_report, report_document
 from cxrlearn.reports.predictions import predictions_file, predictions_text
-from cxrlearn.reports.tables import table_csv, table_markdown
+from cxrlearn.reports.tables import table_markdown
 from cxrlearn.runtime.atomic import disk_errors, write_text
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def write_run(
     }
     texts |= {
         "table.csv": table_csv(report),
+        "metrics.csv": metrics_csv(report),
         "table.md": table_markdown(report),
         "settings.toml": settings_toml,
         "provenance.json": json_text(provenance),

@@ -15,7 +15,12 @@ import pytest
 from cxrlearn.errors import DataError
 from cxrlearn.evaluation.results import Estimate
 from cxrlearn.reports.document import json_text, read_report, report_document
-from tests.support.run_reports import sample_backbone, sample_predictions, sample_report
+from tests.support.run_reports import (
+    full_report,
+    sample_backbone,
+    sample_predictions,
+    sample_report,
+)
 
 if TYPE_CHECKING:
     from cxrlearn.reports.schema import RunReport
@@ -48,12 +53,17 @@ def test_schema_version_and_keys_of_version_1_are_pinned(document: dict[str, Any
     assert document["schema_version"] == 1
     assert set(document) == {
         "schema_version", "command", "name", "task", "backbone", "split_origin", "splits",
-        "overlaps", "probe", "results", "warnings", "protocol", "provenance",
+        "overlaps", "probe", "results", "warnings", "protocol", "provenance", "pretraining",
+        "curve", "null_control",
     }  # fmt: skip
-    assert set(document["results"][0]) == {"name", "evaluation", "predictions"}
+    assert set(document["results"][0]) == {
+        "name", "evaluation", "predictions", "subgroups", "within_strata", "floor", "resolvable",
+        "drop",
+    }  # fmt: skip
     assert set(document["results"][0]["evaluation"]["labels"][0]) == {
         "name", "auroc", "positives", "negatives", "masked", "positive_patients",
-        "negative_patients",
+        "negative_patients", "auroc_bootstrap", "standard_error", "design_effect",
+        "average_precision", "brier", "calibration_error", "calibration", "operating_points",
     }  # fmt: skip
     assert set(document["results"][0]["evaluation"]["macro"]) == {
         "value", "low", "high", "reason", "undefined_replicates", "cautions",
@@ -68,10 +78,22 @@ def _keys(value: object) -> set[str]:
     return set()
 
 
-def test_reference_describes_every_key(document: dict[str, Any]) -> None:
+def test_reference_describes_every_key() -> None:
     described = set(re.findall(r"`([A-Za-z_0-9]+)`", DOCS.read_text(encoding="utf-8")))
-    del document["provenance"]["versions"], document["provenance"]["host"]
-    assert _keys(document) <= described
+    full = full_report({"test": sample_predictions(), "ext,1": sample_predictions(1)})
+    files = {name: {"file": "", "sha256": ""} for name in ("test", "ext,1")}
+    assert _keys(report_document(full, {}, files)) - described == set()
+
+
+def test_protocol_speaks_of_everything_that_the_report_holds() -> None:
+    full = full_report({"test": sample_predictions(), "ext,1": sample_predictions(1)})
+    said = report_document(full, {})["protocol"]
+    plain = report_document(sample_report({"test": sample_predictions()}), {})["protocol"]
+    parts = ("Newcombe's score interval", "Thresholds were chosen on val", "15 bins", "Subgroups by sex, view",
+             "shortcut floor", "nested subsets")  # fmt: skip
+    for part in parts:
+        assert sum(part in sentence for sentence in said) == 1, part
+        assert not any(part in sentence for sentence in plain), part
 
 
 def test_undefined_is_null_with_a_reason_never_nan(document: dict[str, Any]) -> None:
@@ -115,8 +137,7 @@ def test_protocol_says_which_split_decided_what_and_the_unit_of_resampling(
         "C was chosen on val by log-loss for each label; 4 labels rare there share one value."
     )
     assert re.match(
-        r"test: 80 images of \d+ patients; 95% intervals by percentile bootstrap, resampling "
-        r"patients with replacement, 100 replicates, seed 5; "
+        r"test: 80 images of \d+ patients; 95% intervals by .+, 100 replicates, seed 5; "
         r"1 of them stand for images that name no patient",
         first,
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -12,8 +10,9 @@ import pytest
 from markdown_it import MarkdownIt
 
 from cxrlearn.evaluation.results import Estimate
-from cxrlearn.reports.tables import escape_markdown, estimate_text, table_csv, table_markdown
-from tests.support.run_reports import NAMES, sample_predictions, sample_report
+from cxrlearn.reports.findings import estimate_text
+from cxrlearn.reports.tables import escape_markdown, table_markdown
+from tests.support.run_reports import NAMES, full_report, sample_predictions, sample_report
 
 if TYPE_CHECKING:
     from cxrlearn.reports.schema import RunReport
@@ -105,21 +104,48 @@ def test_plain_names_stay_plain() -> None:
     assert escape_markdown("Pleural_Thickening (left) & 2/3") == "Pleural_Thickening (left) & 2/3"
 
 
-def test_csv_has_a_row_for_each_set_and_label_and_macro(report: RunReport) -> None:
-    rows = list(csv.DictReader(io.StringIO(table_csv(report), newline="")))
-    assert list(dict.fromkeys(row["set"] for row in rows)) == ["test", "ext | 1"]
-    first = [row for row in rows if row["set"] == "test"]
-    assert tuple(row["label"] for row in first) == (*NAMES, "")
-    assert [row["row"] for row in first] == ["label"] * 6 + ["macro"]
-    labels = report.results[0].evaluation.labels
-    for row, label in zip(first[:-1], labels, strict=True):
-        assert (float(row["auroc"]) if row["auroc"] else None) == label.auroc.value
-        assert (float(row["high"]) if row["high"] else None) == label.auroc.high
-        assert int(row["positives"]) == label.positives
-        assert int(row["masked"]) == label.masked
-        assert row["reason"] == (label.auroc.reason or "")
-        assert row["cautions"] == "; ".join(label.auroc.cautions)
-    macro = first[-1]
-    assert float(macro["low"]) == report.results[0].evaluation.macro.low
-    assert macro["positives"] == ""
-    assert macro["unit"] == "patient"
+@pytest.fixture(scope="module")
+def full() -> RunReport:
+    return full_report({"test": sample_predictions(), "ext | 1": sample_predictions(1)})
+
+
+def test_what_the_set_can_tell_stands_before_the_ranking(full: RunReport) -> None:
+    text = table_markdown(full)
+    said = "test can tell two models apart from a difference of 0.023 in macro AUROC on"
+    assert -1 < text.index(said) < text.index("| label |")
+    assert text.index("clears the shortcut floor") > text.index("| label |")
+
+
+def test_a_set_that_the_backbone_may_have_seen_is_marked_in_the_table(full: RunReport) -> None:
+    text = table_markdown(full)
+    assert "| test \N{DAGGER}: AUROC" in text
+    assert "\N{DAGGER} test: test shares images with NIH (NIH \\<ChestX-ray14\\>)." in text
+    assert text.count("\N{DAGGER}") == 3
+
+
+def test_every_section_is_a_table_that_parses_with_one_width(full: RunReport) -> None:
+    text = table_markdown(full)
+    headings = [line for line in text.splitlines() if line.startswith("## ")]
+    per_set = ["other metrics", "operating points", "shortcuts", "subgroups"]
+    expected = [f"## {name}: {title}" for name in ("test", r"ext \| 1") for title in per_set]
+    more = ["## Label efficiency", "## What the backbone may have seen before"]
+    assert headings == [*expected, *more]
+    for part in text.split("\n## ")[1:]:
+        widths = {len(row) for row in _cells(part.partition("\n\n[^1]")[0])}
+        assert len(widths) == 1, part
+
+
+def test_a_run_without_more_has_no_sections(report: RunReport) -> None:
+    assert "## " not in table_markdown(report)
+
+
+def test_footnotes_are_numbered_through_the_document(full: RunReport) -> None:
+    text = table_markdown(full)
+    assert text.count("]: validation has 4 positives, fewer than 10") == 1
+    marks = set(re.findall(r"\[\^(\d+)\](?!:)", text))
+    assert marks == set(re.findall(r"^\[\^(\d+)\]:", text, flags=re.MULTILINE))
+
+
+def test_null_control_stands_first_and_loud(full: RunReport) -> None:
+    lines = table_markdown(replace(full, null_control=True)).splitlines()
+    assert lines[2].startswith("**NULL CONTROL: training labels were permuted by patient")

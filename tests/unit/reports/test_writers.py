@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-FILES = {"report.json", "table.csv", "table.md", "settings.toml", "provenance.json"}
+FILES = {
+    "report.json",
+    "table.csv",
+    "metrics.csv",
+    "table.md",
+    "settings.toml",
+    "provenance.json",
+}
 
 
 @pytest.fixture(scope="module")
