@@ -101,8 +101,6 @@ def paired_macro_difference(  # noqa: PLR0913 - two models on one set, keyword-o
     Raises:
         DataError: shapes, values or names do not fit; a score of a known label is NaN.
     """
-    if n_replicates < 2:
-        raise DataError(f"`n_replicates` must be at least 2. Got {n_replicates} instead.")
     columns = np.asarray(y_true).shape[1] if np.ndim(y_true) == 2 else 0
     labels = tuple(map(str, range(columns))) if names is None else tuple(names)
     truth = check_truth(y_true, known, names=labels)
@@ -111,57 +109,96 @@ def paired_macro_difference(  # noqa: PLR0913 - two models on one set, keyword-o
         for scores in (scores_a, scores_b)
     ]
     clusters = cluster_rows(len(truth.known), patients, image_ids)
-    both_classes = np.atleast_1d(truth.positive.any(axis=0) & truth.negative.any(axis=0))
-    kept = [i for i, name in enumerate(labels) if both_classes[i] and name not in without_scores]
-    macros, differences = _on_shared_replicates(
-        truth.select(kept),
-        [scores[:, kept] for scores in models],
+    shared = shared_macros(
+        truth,
+        models,
         clusters,
-        n_replicates,
-        np.random.default_rng(seed),
-    )
-    inference = _infer(macros, differences, clusters)
-    return PairedDifference(
-        difference=inference.difference,
-        low=inference.low,
-        high=inference.high,
-        standard_error=inference.standard_error,
-        z=inference.z,
-        p_value=inference.p_value,
-        reason=inference.reason,
-        cautions=inference.cautions,
-        macro_a=macros[0] if kept else None,
-        macro_b=macros[1] if kept else None,
-        macro_labels=tuple(labels[i] for i in kept),
-        rows=len(truth.known),
-        unit=clusters.unit,
-        clusters=clusters.count,
-        replicates=n_replicates,
-        undefined_replicates=int(np.isnan(differences).sum()) if kept else 0,
+        names=labels,
+        without_scores=without_scores,
+        n_replicates=n_replicates,
         seed=seed,
     )
+    return shared.difference(0, 1)
 
 
-def _on_shared_replicates(
+@dataclass(frozen=True)
+class SharedMacros:
+    """The macro AUROC of K models on the same rows and on the same replicates of patients."""
+
+    macros: FloatArray
+    """(K,): on the data; NaN without labels."""
+    replicates: FloatArray
+    """(R, K): NaN where an averaged label lost a class."""
+    labels: tuple[str, ...]
+    """The labels averaged: both classes on the data, scored by every model."""
+    clusters: Clusters
+    """What was resampled."""
+    seed: int
+    """Seed of the replicates."""
+
+    def difference(self, a: int, b: int) -> PairedDifference:
+        """Return the macro AUROC of model `a` minus that of model `b`."""
+        differences = self.replicates[:, a] - self.replicates[:, b]
+        macro_a, macro_b = float(self.macros[a]), float(self.macros[b])
+        inference = _infer(macro_a - macro_b, differences, self.clusters)
+        return PairedDifference(
+            difference=inference.difference,
+            low=inference.low,
+            high=inference.high,
+            standard_error=inference.standard_error,
+            z=inference.z,
+            p_value=inference.p_value,
+            reason=inference.reason,
+            cautions=inference.cautions,
+            macro_a=macro_a if self.labels else None,
+            macro_b=macro_b if self.labels else None,
+            macro_labels=self.labels,
+            rows=len(self.clusters.codes),
+            unit=self.clusters.unit,
+            clusters=self.clusters.count,
+            replicates=len(differences),
+            undefined_replicates=int(np.isnan(differences).sum()) if self.labels else 0,
+            seed=self.seed,
+        )
+
+
+def shared_macros(
     truth: Truth,
-    models: list[FloatArray],
+    models: Sequence[FloatArray],
     clusters: Clusters,
+    *,
+    names: Sequence[str],
+    without_scores: Collection[str],
     n_replicates: int,
-    rng: np.random.Generator,
-) -> tuple[tuple[float, float], FloatArray]:
-    """Return the macro AUROC of both models, and their difference in every replicate."""
-    n_labels = truth.known.shape[1]
-    if n_labels == 0:
-        return (math.nan, math.nan), np.full(n_replicates, np.nan)
-    replicates = patient_bootstrap_auroc(
-        Truth(np.hstack([truth.positive] * 2), np.hstack([truth.known] * 2)),
-        np.hstack(models),
-        clusters,
-        n_replicates=n_replicates,
-        rng=rng,
-    )
-    first, second = (macro_mean(half) for half in np.split(replicates, 2, axis=1))
-    return (_macro(truth, models[0]), _macro(truth, models[1])), first - second
+    seed: int,
+) -> SharedMacros:
+    """Score K models (N, L) on the same replicates of patients, drawn once for all of them.
+
+    Raises:
+        DataError: fewer than two replicates.
+    """
+    if n_replicates < 2:
+        raise DataError(f"`n_replicates` must be at least 2. Got {n_replicates} instead.")
+    both_classes = np.atleast_1d(truth.positive.any(axis=0) & truth.negative.any(axis=0))
+    kept = [i for i, name in enumerate(names) if both_classes[i] and name not in without_scores]
+    chosen = truth.select(kept)
+    macros = np.full(len(models), np.nan)
+    replicates = np.full((n_replicates, len(models)), np.nan)
+    if kept:
+        scores = [model[:, kept] for model in models]
+        macros = np.array([_macro(chosen, model) for model in scores])
+        by_label = patient_bootstrap_auroc(
+            Truth(
+                np.hstack([chosen.positive] * len(models)), np.hstack([chosen.known] * len(models))
+            ),
+            np.hstack(scores),
+            clusters,
+            n_replicates=n_replicates,
+            rng=np.random.default_rng(seed),
+        )
+        parts = np.split(by_label, len(models), axis=1)
+        replicates = np.stack([macro_mean(part) for part in parts], axis=1)
+    return SharedMacros(macros, replicates, tuple(names[i] for i in kept), clusters, seed)
 
 
 def _macro(truth: Truth, scores: FloatArray) -> float:
@@ -184,8 +221,7 @@ class _Inference:
     cautions: tuple[str, ...] = ()
 
 
-def _infer(macros: tuple[float, float], differences: FloatArray, clusters: Clusters) -> _Inference:
-    difference = macros[0] - macros[1]
+def _infer(difference: float, differences: FloatArray, clusters: Clusters) -> _Inference:
     if math.isnan(difference):
         return _Inference(None, reason="no label has scores of both models and both classes")
     if clusters.count < 2:
