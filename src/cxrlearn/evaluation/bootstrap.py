@@ -1,18 +1,18 @@
-"""Intervals by resampling patients: every replicate of every label from one sorted pass."""
+"""Intervals by resampling patients: every metric of every label on the same replicates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-import numpy.typing as npt
-from scipy.sparse import csr_array
+
+from cxrlearn.evaluation.segments import rank_pairs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from cxrlearn.evaluation.inputs import BoolArray, Clusters, FloatArray, Truth
+    from cxrlearn.evaluation.inputs import Clusters, FloatArray, Truth
 
 CONFIDENCE = 0.95
 """Nominal coverage of every interval."""
@@ -20,8 +20,17 @@ FLAGGED_SHARE = 0.05
 """Above this share of undefined replicates an interval is flagged."""
 REFUSED_SHARE = 0.5
 """Above this share of undefined replicates there is no interval."""
+LOST_A_CLASS = "lost a class"
+"""What happens to a replicate in which an AUROC or an average precision is undefined."""
 _BLOCK = 16
 """Replicates worked on at once: long enough inner loops, and sums that stay in cache."""
+
+
+class Statistic(Protocol):
+    """Numbers that a set has, and each of its replicates."""
+
+    def on(self, counts: FloatArray) -> FloatArray:
+        """Return (K, R) numbers for (clusters, R) counts of patients, NaN where undefined."""
 
 
 def patient_counts(
@@ -41,6 +50,28 @@ def patient_counts(
             drawn = rng.integers(0, n_clusters, size=n_clusters)
             counts[replicate] = np.bincount(drawn, minlength=n_clusters)
         yield np.ascontiguousarray(counts.T)
+
+
+def resample(
+    statistics: Sequence[Statistic],
+    n_clusters: int,
+    *,
+    n_replicates: int,
+    rng: np.random.Generator,
+) -> list[FloatArray]:
+    """Return (K, R) numbers of each statistic, all on the same R replicates of patients.
+
+    Args:
+        statistics: what to compute on every replicate.
+        n_clusters: number of patients, at least 1.
+        n_replicates: R.
+        rng: the only source of randomness.
+    """
+    parts: list[list[FloatArray]] = [[] for _ in statistics]
+    for counts in patient_counts(n_clusters, n_replicates, rng):
+        for statistic, part in zip(statistics, parts, strict=True):
+            part.append(statistic.on(counts))
+    return [np.concatenate(part, axis=1) for part in parts]
 
 
 def patient_bootstrap_auroc(
@@ -67,7 +98,7 @@ def patient_bootstrap_auroc(
         (R, L), NaN where a replicate has no positive or no negative row of that label.
     """
     labels = [
-        _rank(
+        rank_pairs(
             truth.positive[known, label],
             y_score[known, label],
             clusters.codes[known],
@@ -75,74 +106,10 @@ def patient_bootstrap_auroc(
         )
         for label, known in enumerate(truth.known.T)
     ]
-    replicates = np.full((n_replicates, len(labels)), np.nan)
-    if clusters.count == 0:
-        return replicates
-    start = 0
-    for counts in patient_counts(clusters.count, n_replicates, rng):
-        for label, ranked in enumerate(labels):
-            replicates[start : start + counts.shape[1], label] = ranked.auroc(counts)
-        start += counts.shape[1]
-    return replicates
-
-
-@dataclass(frozen=True)
-class _RankedLabel:
-    """One label sorted once, so that a replicate needs only the weights of S segments and G groups.
-
-    Rows of the rarer class are anchors, all others fall into segments by score: tied with an
-    anchor, or between two neighbouring ones. Anchors that win and tie with the same segments are
-    one group.
-    """
-
-    groups: csr_array
-    """(G, clusters): anchor rows of each group and patient."""
-    segments: csr_array
-    """(S + 1, clusters): other rows of each segment, by rising score; row 0 is empty."""
-    below: npt.NDArray[np.intp]
-    """(G,) number of segments that the group wins against."""
-    through: npt.NDArray[np.intp]
-    """(G,) the same, and the one that it is tied with."""
-
-    def auroc(self, counts: FloatArray) -> FloatArray:
-        """Return the AUROC of each column of `counts` (clusters, R), NaN where undefined."""
-        anchors = np.asarray(self.groups @ counts)
-        reached = np.asarray(self.segments @ counts)
-        np.cumsum(reached, axis=0, out=reached)
-        # Twice the pairs won: rows below the anchor, plus rows below or tied with it.
-        doubled = np.einsum("gr,gr->r", anchors, reached[self.below])
-        doubled += np.einsum("gr,gr->r", anchors, reached[self.through])
-        pairs = anchors.sum(axis=0) * reached[-1]
-        result = np.full(counts.shape[1], np.nan)
-        np.divide(doubled, 2 * pairs, out=result, where=pairs > 0)
-        return result
-
-
-def _rank(
-    positive: BoolArray, score: FloatArray, codes: npt.NDArray[np.intp], n_clusters: int
-) -> _RankedLabel:
-    if 2 * positive.sum() > positive.size:  # AUROC(y, s) = AUROC(1 - y, -s): anchor the rarer class
-        positive, score = ~positive, -score
-    distinct, anchor = np.unique(score[positive], return_inverse=True)
-    rest = score[~positive]
-    # 2i is the place between anchors i - 1 and i, 2i + 1 that of a tie with anchor i.
-    place = np.searchsorted(distinct, rest, "left") + np.searchsorted(distinct, rest, "right")
-    places, segment = np.unique(place, return_inverse=True)
-    own = 2 * np.arange(len(distinct)) + 1
-    below, through = np.searchsorted(places, own, "left"), np.searchsorted(places, own, "right")
-    ends, group = np.unique(below + through, return_inverse=True)
-    return _RankedLabel(
-        groups=_count(group[anchor], codes[positive], (len(ends), n_clusters)),
-        segments=_count(1 + segment, codes[~positive], (1 + len(places), n_clusters)),
-        below=ends // 2,
-        through=(ends + 1) // 2,
-    )
-
-
-def _count(
-    row: npt.NDArray[np.intp], column: npt.NDArray[np.intp], shape: tuple[int, int]
-) -> csr_array:
-    return csr_array((np.ones(len(row)), (row, column)), shape=shape)
+    if clusters.count == 0 or not labels:
+        return np.full((n_replicates, len(labels)), np.nan)
+    found = resample(labels, clusters.count, n_replicates=n_replicates, rng=rng)
+    return np.ascontiguousarray(np.concatenate(found).T)
 
 
 @dataclass(frozen=True)
@@ -161,15 +128,19 @@ class Interval:
     """What to know before trusting the limits."""
 
 
-def percentile_interval(replicates: FloatArray) -> Interval:
+def percentile_interval(replicates: FloatArray, *, cause: str = LOST_A_CLASS) -> Interval:
     """Return the central 95 % of the defined replicates (R,), NaN marking undefined ones.
 
     Efron's percentile interval, quantiles interpolated linearly. With more than half of the
     replicates undefined there are no limits; with more than 5 % they carry a caution.
+
+    Args:
+        replicates: (R,) of one number.
+        cause: what an undefined replicate did, such as "lost a class".
     """
     defined = replicates[~np.isnan(replicates)]
     undefined = len(replicates) - len(defined)
-    lost = f"{undefined:,} of {len(replicates):,} replicates lost a class"
+    lost = f"{undefined:,} of {len(replicates):,} replicates {cause}"
     if undefined > REFUSED_SHARE * len(replicates):
         return Interval(None, None, undefined, f"no interval: {lost}", None)
     tail = (1 - CONFIDENCE) / 2

@@ -1,30 +1,30 @@
-"""The one entry point: labels, scores and patients in, AUROC with intervals and counts out."""
+"""The one entry point: labels, scores and patients in, metrics with intervals and counts out."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from cxrlearn.errors import DataError
-from cxrlearn.evaluation.bootstrap import CONFIDENCE, patient_bootstrap_auroc, percentile_interval
-from cxrlearn.evaluation.inputs import (
-    Clusters,
-    FloatArray,
-    Truth,
-    check_scores,
-    check_truth,
-    cluster_rows,
-)
-from cxrlearn.evaluation.metrics import auroc_score, macro_mean, why_undefined
+from cxrlearn.evaluation.averages import average
+from cxrlearn.evaluation.bootstrap import CONFIDENCE
+from cxrlearn.evaluation.calibration import calibrate
+from cxrlearn.evaluation.estimates import bootstrap_estimate, few_patients, undefined
+from cxrlearn.evaluation.operating import operating_point
+from cxrlearn.evaluation.replicates import METRICS, replicate
 from cxrlearn.evaluation.results import Estimate, Evaluation, LabelResult
+from cxrlearn.evaluation.scored_set import scored_set
+from cxrlearn.evaluation.thresholds import check_thresholds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-FEW_PATIENTS = 10
-"""Below this number of patients in either class an interval carries a caution."""
+    import numpy as np
+    import numpy.typing as npt
+
+    from cxrlearn.evaluation.replicates import Replicates
+    from cxrlearn.evaluation.scored_set import ScoredSet
+    from cxrlearn.evaluation.thresholds import Threshold
+
 INTERVAL_METHOD = "percentile bootstrap, resampling {unit}s with replacement"
 """How intervals are made, as written in reports."""
 AVERAGING = {
@@ -45,6 +45,7 @@ def evaluate(  # noqa: PLR0913 - one entry point, keyword-only
     patients: Sequence[str | None] | npt.NDArray[np.object_] | None = None,
     image_ids: Sequence[str] | None = None,
     not_scored: Mapping[str, str] | None = None,
+    thresholds: Sequence[Sequence[Threshold]] | None = None,
     n_replicates: int = 1000,
     seed: int = 0,
 ) -> Evaluation:
@@ -54,7 +55,8 @@ def evaluate(  # noqa: PLR0913 - one entry point, keyword-only
     all labels share the replicates. The macro averages the labels that have both classes on the
     data; a replicate in which one of them loses a class is left out of the macro and counted.
     Nothing depends on the order of rows (given `image_ids`, for rows without a patient) or of
-    labels, on the presence of other labels, or on a monotone transform of the scores.
+    labels, what is said of a label does not depend on the others, and AUROC and average precision
+    of a label only on the order of its scores.
 
     Args:
         y_true: (N, L) of 0 and 1; multi-class: one-hot.
@@ -65,6 +67,8 @@ def evaluate(  # noqa: PLR0913 - one entry point, keyword-only
         patients: (N,) strings, None where unknown. Without any, images are resampled.
         image_ids: (N,) strings, the order in which rows without a patient are numbered.
         not_scored: names of labels whose scores do not exist, with the reason.
+        thresholds: what `choose_thresholds` returned for the validation set; None: no operating
+            points.
         n_replicates: at least 1.
         seed: of the replicates; the same seed and patients give the same replicates.
 
@@ -76,96 +80,73 @@ def evaluate(  # noqa: PLR0913 - one entry point, keyword-only
     """
     if n_replicates < 1:
         raise DataError(f"`n_replicates` must be at least 1. Got {n_replicates} instead.")
-    missing = {} if not_scored is None else dict(not_scored)
-    truth = check_truth(y_true, known, names=names, kind=kind)
-    scores = check_scores(y_score, truth, names=names, without_scores=missing)
-    clusters = cluster_rows(len(scores), patients, image_ids)
-    scored = Truth(truth.positive, truth.known & np.array([n not in missing for n in names], bool))
-    replicates = patient_bootstrap_auroc(
-        scored, scores, clusters, n_replicates=n_replicates, rng=np.random.default_rng(seed)
+    data = scored_set(
+        y_true,
+        y_score,
+        known=known,
+        names=names,
+        kind=kind,
+        patients=patients,
+        image_ids=image_ids,
+        not_scored=not_scored,
     )
-    labels = tuple(
-        _label(name, truth, scores, clusters, replicates, label, missing.get(name))
-        for label, name in enumerate(names)
-    )
-    averaged = [i for i, label in enumerate(labels) if label.auroc.value is not None]
+    points = check_thresholds(thresholds, len(names))
+    replicates = replicate(data, points, n_replicates=n_replicates, seed=seed)
+    macro, *averages = average(data, replicates)
     return Evaluation(
         kind=kind,
-        rows=len(scores),
-        unit=clusters.unit,
-        clusters=clusters.count,
-        rows_without_patient=clusters.rows_without_patient,
+        rows=len(data.scores),
+        unit=data.clusters.unit,
+        clusters=data.clusters.count,
+        rows_without_patient=data.clusters.rows_without_patient,
         replicates=n_replicates,
         seed=seed,
         confidence=CONFIDENCE,
-        interval_method=INTERVAL_METHOD.format(unit=clusters.unit),
+        interval_method=INTERVAL_METHOD.format(unit=data.clusters.unit),
         averaging=AVERAGING[kind],
-        macro=_macro([labels[i] for i in averaged], replicates[:, averaged], clusters),
-        macro_labels=tuple(names[i] for i in averaged),
-        labels=labels,
+        macro=macro.estimate,
+        macro_labels=macro.labels,
+        labels=tuple(
+            _label(data, label, chosen, replicates) for label, chosen in enumerate(points)
+        ),
+        averages=tuple(averages),
     )
 
 
 def _label(
-    name: str,
-    truth: Truth,
-    scores: FloatArray,
-    clusters: Clusters,
-    replicates: FloatArray,
-    label: int,
-    not_scored: str | None,
+    data: ScoredSet, label: int, chosen: Sequence[Threshold], replicates: Replicates
 ) -> LabelResult:
-    positive, negative = truth.positive[:, label], truth.negative[:, label]
-    counts = int(positive.sum()), int(negative.sum())
-    owners = len(np.unique(clusters.codes[positive])), len(np.unique(clusters.codes[negative]))
-    reason = not_scored or why_undefined(*counts)
-    if reason is not None:
-        estimate = Estimate(None, None, None, reason, 0, ())
-    else:
-        known = truth.known[:, label]
-        value = auroc_score(positive[known], scores[known, label])
-        estimate = _estimate(value, replicates[:, label], clusters, few_patients(*owners, clusters))
+    counts, owners = data.counts(label), data.owners(label)
+    auroc = _estimate(data, label, "auroc", replicates)
+    known = data.known(label)
     return LabelResult(
-        name=name,
-        auroc=estimate,
+        name=data.names[label],
+        auroc=auroc,
         positives=counts[0],
         negatives=counts[1],
-        masked=len(scores) - sum(counts),
+        masked=len(data.scores) - sum(counts),
         positive_patients=owners[0],
         negative_patients=owners[1],
+        auroc_bootstrap=auroc,
+        average_precision=_estimate(data, label, "average_precision", replicates),
+        brier=_estimate(data, label, "brier", replicates),
+        calibration_error=_estimate(data, label, "calibration_error", replicates),
+        calibration=None if data.names[label] in data.not_scored else calibrate(*known[:2]),
+        operating_points=tuple(
+            operating_point(data, label, threshold, replicates.at(label, number))
+            for number, threshold in enumerate(chosen)
+        ),
     )
 
 
-def few_patients(positive: int, negative: int, clusters: Clusters) -> str | None:
-    """Caution against an interval that rests on few patients of one class; None with enough."""
-    count, which = min((positive, "positive"), (negative, "negative"))
-    if count >= FEW_PATIENTS:
-        return None
-    plural = "" if count == 1 else "s"
-    return f"only {count} {which} {clusters.unit}{plural}: the interval is likely too narrow"
-
-
-def _macro(labels: list[LabelResult], replicates: FloatArray, clusters: Clusters) -> Estimate:
-    if not labels:
-        return Estimate(None, None, None, "no label has scores and both classes", 0, ())
-    values = [label.auroc.value for label in labels if label.auroc.value is not None]
-    value = float(macro_mean(np.array([values]))[0])
-    return _estimate(value, macro_mean(replicates), clusters)
-
-
-def _estimate(
-    value: float, replicates: FloatArray, clusters: Clusters, caution: str | None = None
-) -> Estimate:
-    if clusters.count < 2:
-        reason = f"no interval: all rows are of one {clusters.unit}"
-        return Estimate(float(value), None, None, reason, 0, ())
-    interval = percentile_interval(replicates)
-    cautions = (interval.caution, caution if interval.reason is None else None)
-    return Estimate(
-        value=float(value),
-        low=interval.low,
-        high=interval.high,
-        reason=interval.reason,
-        undefined_replicates=interval.undefined,
-        cautions=tuple(text for text in cautions if text is not None),
+def _estimate(data: ScoredSet, label: int, name: str, replicates: Replicates) -> Estimate:
+    metric = METRICS[name]
+    reason = data.why_unranked(label) if metric.ranks else data.why_unscored(label)
+    if reason is not None:
+        return undefined(reason)
+    return bootstrap_estimate(
+        metric.score(*data.known(label)[:2]),
+        replicates.labels[label][metric.row],
+        data.clusters,
+        caution=few_patients(*data.owners(label), data.clusters),
     )
