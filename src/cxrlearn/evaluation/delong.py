@@ -217,7 +217,7 @@ def paired_auroc_differences(
 
     Interval and p-value use Student's t with one degree of freedom less than there are patients of
     the rarer class: in simulations with 10 positive patients the normal distribution rejects a true
-    null 8 to 9 % of the time at the 5 % level, t at most 6 % (`scripts/coverage_study.py`).
+    null 8 to 9 % of the time at the 5 % level, t 2 to 6 % (`scripts/coverage_study.py`).
 
     Args:
         positive: (N,) labels of the known rows.

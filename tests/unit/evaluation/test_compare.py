@@ -151,7 +151,7 @@ def test_row_order_does_not_matter() -> None:
 def test_one_model_has_a_macro_and_no_pairs() -> None:
     found = _study({"a": 1.0}).compare()
     assert found.best == "a"
-    assert not (found.pairs or found.labels or found.not_distinguishable)
+    assert [len(found.pairs), len(found.labels), len(found.not_distinguishable)] == [0, 0, 0]
     assert found.models[0].macro.low is not None
 
 
