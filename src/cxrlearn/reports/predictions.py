@@ -58,15 +58,20 @@ class Predictions:
 
 
 def predictions_file(set_name: str) -> str:
-    """Return the file name for a set; other characters than letters, digits, `._-` become `-`.
+    """Return the name of the predictions file of a set, see `set_file`."""
+    return set_file("predictions", set_name, "csv")
+
+
+def set_file(kind: str, set_name: str, suffix: str) -> str:
+    """Return `<kind>-<set>.<suffix>`; other characters than letters, digits, `._-` become `-`.
 
     Names that had to be changed end with a hash of the original, so that two never meet.
     """
     if _PLAIN_NAME.fullmatch(set_name):
-        return f"predictions-{set_name}.csv"
+        return f"{kind}-{set_name}.{suffix}"
     readable = re.sub(r"[^A-Za-z0-9._-]+", "-", set_name)[:64].strip("-.")
     digest = hashlib.sha256(set_name.encode()).hexdigest()[:8]
-    return f"predictions-{readable}-{digest}.csv"
+    return f"{kind}-{readable}-{digest}.{suffix}"
 
 
 def predictions_text(predictions: Predictions) -> str:
