@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cxrlearn.evaluation.bootstrap import LOST_A_CLASS, percentile_interval
+from cxrlearn.evaluation.delong import auroc_interval
+from cxrlearn.evaluation.metrics import auroc_score
 from cxrlearn.evaluation.results import Estimate
 
 if TYPE_CHECKING:
     from cxrlearn.evaluation.inputs import Clusters, FloatArray
+    from cxrlearn.evaluation.scored_set import ScoredSet
 
 FEW_PATIENTS = 10
 """Below this number of patients in either class an interval carries a caution."""
@@ -51,6 +55,36 @@ def bootstrap_estimate(
         undefined_replicates=interval.undefined,
         cautions=tuple(text for text in cautions if text and interval.reason is None),
     )
+
+
+@dataclass(frozen=True)
+class AnalyticAuroc:
+    """The AUROC of one label without resampling."""
+
+    estimate: Estimate
+    """With Newcombe's score interval, scaled by the design effect."""
+    standard_error: float | None
+    """DeLong, clustered by patient."""
+    design_effect: float | None
+    """Clustered over plain variance, at least 1."""
+
+
+def analytic_auroc(data: ScoredSet, label: int) -> AnalyticAuroc:
+    """Estimate the AUROC of one label of a set; see `delong.auroc_interval`."""
+    reason = data.why_unranked(label)
+    if reason is not None:
+        return AnalyticAuroc(undefined(reason), None, None)
+    positive, score, codes = data.known(label)
+    found = auroc_interval(positive, score, codes, unit=data.clusters.unit)
+    estimate = Estimate(
+        value=auroc_score(positive, score),
+        low=found.low,
+        high=found.high,
+        reason=found.reason,
+        undefined_replicates=0,
+        cautions=() if found.caution is None else (found.caution,),
+    )
+    return AnalyticAuroc(estimate, found.standard_error, found.design_effect)
 
 
 def _odd(value: float, low: float | None, high: float | None) -> str | None:

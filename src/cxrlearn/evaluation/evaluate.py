@@ -8,7 +8,12 @@ from cxrlearn.errors import DataError
 from cxrlearn.evaluation.averages import average
 from cxrlearn.evaluation.bootstrap import CONFIDENCE
 from cxrlearn.evaluation.calibration import calibrate
-from cxrlearn.evaluation.estimates import bootstrap_estimate, few_patients, undefined
+from cxrlearn.evaluation.estimates import (
+    analytic_auroc,
+    bootstrap_estimate,
+    few_patients,
+    undefined,
+)
 from cxrlearn.evaluation.operating import operating_point
 from cxrlearn.evaluation.replicates import METRICS, replicate
 from cxrlearn.evaluation.results import Estimate, Evaluation, LabelResult
@@ -25,7 +30,10 @@ if TYPE_CHECKING:
     from cxrlearn.evaluation.scored_set import ScoredSet
     from cxrlearn.evaluation.thresholds import Threshold
 
-INTERVAL_METHOD = "percentile bootstrap, resampling {unit}s with replacement"
+INTERVAL_METHOD = (
+    "Newcombe's score method, its variance scaled by the design effect of {unit}s, for the AUROC "
+    "of a label, and for all else by percentile bootstrap, resampling {unit}s with replacement"
+)
 """How intervals are made, as written in reports."""
 AVERAGING = {
     "binary": "the AUROC of the one label",
@@ -51,9 +59,11 @@ def evaluate(  # noqa: PLR0913 - one entry point, keyword-only
 ) -> Evaluation:
     """Evaluate the scores of one set.
 
-    A replicate draws as many patients as there are, with replacement, and keeps all their rows;
-    all labels share the replicates. The macro averages the labels that have both classes on the
-    data; a replicate in which one of them loses a class is left out of the macro and counted.
+    The AUROC of a label has Newcombe's score interval, everything else the percentile interval of
+    the patient bootstrap. A replicate draws as many patients as there are, with replacement, and
+    keeps all their rows; all labels share the replicates. Averages are over the labels that have
+    both classes on the data; a replicate in which one of them loses a class is left out of them
+    and counted.
     Nothing depends on the order of rows (given `image_ids`, for rows without a patient) or of
     labels, what is said of a label does not depend on the others, and AUROC and average precision
     of a label only on the order of its scores.
@@ -117,17 +127,18 @@ def _label(
     data: ScoredSet, label: int, chosen: Sequence[Threshold], replicates: Replicates
 ) -> LabelResult:
     counts, owners = data.counts(label), data.owners(label)
-    auroc = _estimate(data, label, "auroc", replicates)
-    known = data.known(label)
+    known, auroc = data.known(label), analytic_auroc(data, label)
     return LabelResult(
         name=data.names[label],
-        auroc=auroc,
+        auroc=auroc.estimate,
         positives=counts[0],
         negatives=counts[1],
         masked=len(data.scores) - sum(counts),
         positive_patients=owners[0],
         negative_patients=owners[1],
-        auroc_bootstrap=auroc,
+        auroc_bootstrap=_estimate(data, label, "auroc", replicates),
+        standard_error=auroc.standard_error,
+        design_effect=auroc.design_effect,
         average_precision=_estimate(data, label, "average_precision", replicates),
         brier=_estimate(data, label, "brier", replicates),
         calibration_error=_estimate(data, label, "calibration_error", replicates),

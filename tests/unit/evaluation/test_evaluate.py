@@ -12,6 +12,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from cxrlearn.errors import DataError
 from cxrlearn.evaluation.bootstrap import patient_bootstrap_auroc
+from cxrlearn.evaluation.delong import auroc_interval
 from cxrlearn.evaluation.evaluate import evaluate
 from cxrlearn.evaluation.inputs import check_truth, cluster_rows
 from cxrlearn.evaluation.thresholds import Threshold, choose_thresholds
@@ -231,7 +232,8 @@ def test_rare_label_counts_and_flags_lost_replicates(case: Case) -> None:
     case.y[:, 2] = 0
     case.y[[3, 60], 2] = 1  # two patients: a replicate misses both with probability 0.13
     found = case.run(n_replicates=400)
-    hernia = _label(found, "Hernia").auroc
+    hernia = _label(found, "Hernia").auroc_bootstrap
+    assert hernia is not None
     lost = hernia.undefined_replicates
     assert 20 < lost < 100
     assert hernia.cautions == (
@@ -240,6 +242,45 @@ def test_rare_label_counts_and_flags_lost_replicates(case: Case) -> None:
     )
     assert found.macro.undefined_replicates == lost
     assert found.macro.cautions == hernia.cautions[:1]
+
+
+def test_auroc_of_a_label_has_newcombes_interval_and_the_bootstrap_beside_it(case: Case) -> None:
+    found = case.run(n_replicates=300)
+    mass, rows = _label(found, "Mass"), case.known[:, 1]
+    owners = [case.patients[i] or case.ids[i] for i in np.flatnonzero(rows)]
+    codes = np.unique(owners, return_inverse=True)[1]
+    expected = auroc_interval(case.y[rows, 1] == 1, case.scores[rows, 1], codes)
+    assert expected.low is not None
+    assert (mass.auroc.low, mass.auroc.high) == pytest.approx((expected.low, expected.high))
+    assert mass.standard_error == pytest.approx(expected.standard_error)
+    assert mass.design_effect == pytest.approx(expected.design_effect)
+    assert mass.auroc_bootstrap is not None
+    assert mass.auroc_bootstrap.value == mass.auroc.value
+    assert mass.auroc_bootstrap.low != mass.auroc.low
+    assert mass.auroc_bootstrap.low == pytest.approx(mass.auroc.low, abs=0.05)
+    assert "Newcombe" in found.interval_method
+    assert "percentile bootstrap, resampling patients with replacement" in found.interval_method
+
+
+def test_rare_label_is_marked_beside_newcombes_interval_too(case: Case) -> None:
+    case.known[:, 2] = True
+    case.y[:, 2] = 0
+    case.y[[3, 60], 2] = 1
+    hernia = _label(case.run(), "Hernia").auroc
+    assert hernia.undefined_replicates == 0
+    assert hernia.cautions == ("only 2 positive patients: the interval rests on very few",)
+
+
+def test_positives_of_one_patient_have_a_value_and_no_newcombe_interval(case: Case) -> None:
+    case.known[:, 2] = True
+    case.y[:, 2] = 0
+    case.y[[3], 2] = 1
+    hernia = _label(case.run(), "Hernia").auroc
+    assert hernia.value is not None
+    assert (hernia.low, hernia.reason) == (
+        None,
+        "no interval: all positive rows are of one patient",
+    )
 
 
 def test_no_interval_where_most_replicates_lose_a_class() -> None:
