@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrlearn.errors import DataError
-from cxrlearn.evaluation.bootstrap import percentile_interval
 from cxrlearn.evaluation.delong import PairedAuroc, paired_auroc_differences
+from cxrlearn.evaluation.estimates import bootstrap_estimate, undefined
 from cxrlearn.evaluation.inputs import (
     Clusters,
     FloatArray,
@@ -22,10 +22,11 @@ from cxrlearn.evaluation.inputs import (
 )
 from cxrlearn.evaluation.multiplicity import holm
 from cxrlearn.evaluation.paired import PairedDifference, SharedMacros, shared_macros
-from cxrlearn.evaluation.results import Estimate
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
+
+    from cxrlearn.evaluation.results import Estimate
 
 SIGNIFICANCE = 0.05
 """An adjusted p-value below this tells two models apart."""
@@ -172,7 +173,7 @@ def compare_models(  # noqa: PLR0913 - several models on one set, keyword-only p
         pairs=pairs,
         labels=labels,
         best=best,
-        not_distinguishable=_like_the_best(best, pairs),
+        not_distinguishable=not_distinguishable_from(best, pairs),
         family=FAMILY.format(count=sum(pair.adjusted_p is not None for pair in pairs)),
         exploratory=EXPLORATORY.format(count=sum(pair.adjusted_p is not None for pair in labels)),
         rows=len(truth.known),
@@ -222,21 +223,20 @@ def _label_pairs(
 
 def _macro_estimate(shared: SharedMacros, model: int) -> Estimate:
     if not shared.labels:
-        return Estimate(
-            None, None, None, "no label has scores of all models and both classes", 0, ()
-        )
-    value = float(shared.macros[model])
-    if shared.clusters.count < 2:
-        reason = f"no interval: all rows are of one {shared.clusters.unit}"
-        return Estimate(value, None, None, reason, 0, ())
-    interval = percentile_interval(shared.replicates[:, model])
-    cautions = () if interval.caution is None else (interval.caution,)
-    return Estimate(
-        value, interval.low, interval.high, interval.reason, interval.undefined, cautions
-    )
+        return undefined("no label has scores of all models and both classes")
+    value, replicates = float(shared.macros[model]), shared.replicates[:, model]
+    return bootstrap_estimate(value, replicates, shared.clusters)
 
 
-def _like_the_best(best: str | None, pairs: Sequence[ModelPair]) -> tuple[str, ...]:
+def not_distinguishable_from(
+    best: str | None, pairs: Sequence[ModelPair] | Sequence[LabelPair]
+) -> tuple[str, ...]:
+    """Return the models that no adjusted p-value below 0.05 tells apart from `best`.
+
+    Args:
+        best: a model; None has no equals.
+        pairs: all pairs of models, on one test set or on one of its labels.
+    """
     return tuple(
         pair.second if pair.first == best else pair.first
         for pair in pairs

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class ScoredSet:
+class SetScores:
     """One model on one test set."""
 
     y_true: npt.ArrayLike
@@ -68,8 +68,8 @@ class IndependentDifference:
 
 
 def independent_macro_difference(
-    internal: ScoredSet,
-    other: ScoredSet,
+    internal: SetScores,
+    other: SetScores,
     *,
     names: Sequence[str],
     n_replicates: int = 1000,
@@ -112,7 +112,7 @@ def independent_macro_difference(
     return _independent(first, second)
 
 
-def _check(scored: ScoredSet, names: Sequence[str]) -> tuple[Truth, FloatArray, Clusters]:
+def _check(scored: SetScores, names: Sequence[str]) -> tuple[Truth, FloatArray, Clusters]:
     truth = check_truth(scored.y_true, scored.known, names=names)
     scores = check_scores(scored.scores, truth, names=names, without_scores=scored.not_scored)
     return truth, scores, cluster_rows(len(scores), scored.patients, scored.image_ids)

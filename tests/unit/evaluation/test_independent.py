@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 
 from cxrlearn.evaluation.evaluate import evaluate
-from cxrlearn.evaluation.independent import ScoredSet, independent_macro_difference
+from cxrlearn.evaluation.independent import SetScores, independent_macro_difference
 
 NAMES = ["edema", "mass"]
 
 
-def _scored(seed: int, strength: float, rows: int = 200) -> ScoredSet:
+def _scored(seed: int, strength: float, rows: int = 200) -> SetScores:
     rng = np.random.default_rng(seed)
     y = (rng.random((rows, 2)) < 0.3).astype(np.int8)
     patients = [f"p{i}" for i in rng.integers(0, rows // 2, rows)]
-    return ScoredSet(y, strength * y + rng.normal(size=y.shape), patients=patients)
+    return SetScores(y, strength * y + rng.normal(size=y.shape), patients=patients)
 
 
-def _macro(scored: ScoredSet, names: list[str]) -> tuple[float, float]:
+def _macro(scored: SetScores, names: list[str]) -> tuple[float, float]:
     found = evaluate(
         scored.y_true, scored.scores, names=names, kind="multilabel", patients=scored.patients,
         n_replicates=1000, seed=5,
@@ -60,7 +60,7 @@ def test_only_labels_with_both_classes_in_both_sets_are_averaged() -> None:
     y[:, 1] = 0
     found = independent_macro_difference(internal, replace(other, y_true=y), names=NAMES)
     assert found.labels == ("edema",)
-    alone = [ScoredSet(np.array(s.y_true)[:, :1], np.array(s.scores)[:, :1], patients=s.patients)
+    alone = [SetScores(np.array(s.y_true)[:, :1], np.array(s.scores)[:, :1], patients=s.patients)
              for s in (internal, other)]  # fmt: skip
     assert found == independent_macro_difference(*alone, names=["edema"])
 
@@ -95,7 +95,7 @@ def test_one_patient_has_a_difference_and_no_interval() -> None:
 def test_mostly_undefined_replicates_give_no_interval() -> None:
     y = np.zeros((6, 2), np.int8)
     y[0, 0] = y[1, 1] = 1  # both must be drawn: about 4 replicates in 10
-    tiny = ScoredSet(y, np.random.default_rng(0).normal(size=y.shape))
+    tiny = SetScores(y, np.random.default_rng(0).normal(size=y.shape))
     found = independent_macro_difference(tiny, _scored(0, 1.0), names=NAMES)
     assert found.difference is not None
     assert found.low is found.standard_error is None
