@@ -12,6 +12,7 @@ from cxrlearn.evaluation.bootstrap import (
     patient_bootstrap_auroc,
     patient_counts,
     percentile_interval,
+    resample,
 )
 from cxrlearn.evaluation.inputs import Truth, check_truth, cluster_rows
 from tests.support.auroc_oracles import bootstrap_by_copying
@@ -106,6 +107,28 @@ def test_no_rows_give_undefined_replicates() -> None:
     )
     assert found.shape == (4, 2)
     assert np.isnan(found).all()
+
+
+class _Drawn:
+    """A statistic that says who was drawn."""
+
+    def on(self, counts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        return counts
+
+
+def test_all_statistics_see_the_same_replicates_in_their_order() -> None:
+    found = resample([_Drawn(), _Drawn()], 7, n_replicates=37, rng=np.random.default_rng(2))
+    expected = np.hstack(list(patient_counts(7, 37, np.random.default_rng(2))))
+    for drawn in found:
+        np.testing.assert_array_equal(drawn, expected)
+
+
+def test_interval_names_the_cause_of_lost_replicates() -> None:
+    values = np.full(100, np.nan)
+    values[:70] = 0.5
+    assert percentile_interval(values, cause="had no row above").caution == (
+        "30 of 100 replicates had no row above and are left out"
+    )
 
 
 def test_interval_is_the_central_95_percent_of_defined_replicates() -> None:

@@ -1,0 +1,165 @@
+"""AUROC within the parts of a set: by sex, age, view or any other column, and within strata."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from cxrlearn.errors import DataError
+from cxrlearn.evaluation.bootstrap import patient_bootstrap_auroc
+from cxrlearn.evaluation.estimates import (
+    NOTHING_TO_AVERAGE,
+    analytic_auroc,
+    bootstrap_estimate,
+    undefined,
+)
+from cxrlearn.evaluation.metrics import auroc_score, macro_mean
+from cxrlearn.evaluation.results import Subgroup, SubgroupLabel
+from cxrlearn.evaluation.scored_set import scored_set
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from cxrlearn.evaluation.results import Estimate
+    from cxrlearn.evaluation.scored_set import ScoredSet
+
+BLANK = "(blank)"
+"""The subgroup of rows without a value."""
+OLDEST = 120
+"""Ages above this are taken for mistakes."""
+_AGE = re.compile(r"0*([0-9]{1,3})(\.[0-9]*)? *([ymwd]?)(?: *(?:or more|and over|\+))?")
+
+
+def evaluate_subgroups(  # noqa: PLR0913 - as `evaluate`, keyword-only
+    y_true: npt.ArrayLike,
+    y_score: npt.ArrayLike,
+    *,
+    known: npt.ArrayLike | None = None,
+    names: Sequence[str],
+    kind: str,
+    patients: Sequence[str | None] | npt.NDArray[np.object_] | None = None,
+    image_ids: Sequence[str] | None = None,
+    not_scored: Mapping[str, str] | None = None,
+    columns: Mapping[str, Sequence[str | None]],
+    n_replicates: int = 1000,
+    seed: int = 0,
+) -> tuple[Subgroup, ...]:
+    """Evaluate every part of a set that shares one value of a column, as a set of its own.
+
+    Patients of a subgroup are resampled among themselves. A subgroup is never too small to be
+    listed: what it cannot tell is None with a reason, what rests on few patients is marked.
+
+    Args:
+        y_true: as in `evaluate`, and so all others but one.
+        y_score: as in `evaluate`.
+        known: as in `evaluate`.
+        names: as in `evaluate`.
+        kind: as in `evaluate`.
+        patients: as in `evaluate`.
+        image_ids: as in `evaluate`.
+        not_scored: as in `evaluate`.
+        columns: (N,) values of each column; None or blank where there is none.
+        n_replicates: as in `evaluate`.
+        seed: as in `evaluate`.
+
+    Returns:
+        For each column in the order given, its subgroups by sorted value, `(blank)` last.
+
+    Raises:
+        DataError: shapes, values or names do not fit; a score of a known label is NaN.
+    """
+    data = scored_set(
+        y_true,
+        y_score,
+        known=known,
+        names=names,
+        kind=kind,
+        patients=patients,
+        image_ids=image_ids,
+        not_scored=not_scored,
+    )
+    return tuple(
+        _subgroup(data.rows(values == value), column, value, n_replicates, seed)
+        for column, values in checked_columns(columns, len(data.scores)).items()
+        for value in sorted(set(values.tolist()), key=lambda text: (text == BLANK, text))
+    )
+
+
+def _subgroup(data: ScoredSet, column: str, value: str, n_replicates: int, seed: int) -> Subgroup:
+    averaged = data.ranked()
+    counts = [data.counts(label) for label in range(len(data.names))]
+    return Subgroup(
+        column=column,
+        value=value,
+        rows=len(data.scores),
+        clusters=data.clusters.count,
+        macro=_macro(data, averaged, n_replicates, seed),
+        macro_labels=tuple(data.names[i] for i in averaged),
+        labels=tuple(
+            SubgroupLabel(name, analytic_auroc(data, i).estimate, *counts[i])
+            for i, name in enumerate(data.names)
+        ),
+    )
+
+
+def _macro(data: ScoredSet, averaged: list[int], n_replicates: int, seed: int) -> Estimate:
+    if not averaged:
+        return undefined(NOTHING_TO_AVERAGE)
+    value = macro_mean(np.array([[auroc_score(*data.known(i)[:2]) for i in averaged]]))[0]
+    replicates = patient_bootstrap_auroc(
+        data.truth.select(averaged),
+        data.scores[:, averaged],
+        data.clusters,
+        n_replicates=n_replicates,
+        rng=np.random.default_rng(seed),
+    )
+    return bootstrap_estimate(value, macro_mean(replicates), data.clusters)
+
+
+def checked_columns(
+    columns: Mapping[str, Sequence[str | None]], n_rows: int
+) -> dict[str, npt.NDArray[np.object_]]:
+    """Return the values of each column as text without outer blanks; nothing is `(blank)`.
+
+    Raises:
+        DataError: a column does not have `n_rows` values.
+    """
+    checked = {}
+    for column, values in columns.items():
+        if len(values) != n_rows:
+            raise DataError(
+                f"Column {column!r} must have {n_rows} values. Got {len(values)} instead."
+            )
+        texts = [("" if value is None else value).strip() or BLANK for value in values]
+        checked[column] = np.array(texts, dtype=object)
+    return checked
+
+
+def age_bands(ages: Sequence[str | None]) -> list[str | None]:
+    """Sort ages into 0-19, 20-39, 40-59, 60-79 and 80+.
+
+    An age is a number of years as manifests write it (`63`, `63.5`, `63Y`, `85 or more`), or a
+    DICOM age string in months, weeks or days (`018M`). Others, and those above 120, are None.
+
+    Example:
+        >>> age_bands(["7", "063Y", "85 or more", "018M", "unknown", "411", None])
+        ['0-19', '60-79', '80+', '0-19', None, None, None]
+    """
+    return [None if age is None else _band(age) for age in ages]
+
+
+def _band(age: str) -> str | None:
+    match = _AGE.fullmatch(age.strip().lower())
+    if match is None:
+        return None
+    per_year = {"": 1, "y": 1, "m": 12, "w": 52, "d": 365}[match[3]]
+    years = int(match[1]) // per_year
+    if years > OLDEST:
+        return None
+    if years >= 80:
+        return "80+"
+    low = 20 * (years // 20)
+    return f"{low}-{low + 19}"
