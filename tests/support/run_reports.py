@@ -208,7 +208,7 @@ def full_report(predictions: dict[str, Predictions]) -> RunReport:
         report,
         results=(full_set(first), *later),
         pretraining=(
-            PretrainingReport("test", ("NIH <ChestX-ray14>",), "test shares images with NIH"),
+            PretrainingReport("test", ("NIH <ChestX-ray14>",), "images of the set come from NIH."),
         ),
         curve=tuple(point for name in predictions for point in sample_curve(name)),
     )

@@ -36,8 +36,9 @@ def result_tables(report: RunReport, *, details: bool = False) -> list[Table | s
         parts += [*before_findings(report, result), *after_findings(result)]
         if details:
             parts += _sections(set_sections(result))
-    curve = [one for one in run_sections(report) if not one.detail and (details or report.curve)]
-    parts += [*_sections(tuple(curve)), "", backbone_sentence(report), *protocol_sentences(report)]
+    if details or report.curve:
+        parts += _sections(run_sections(report))
+    parts += ["", backbone_sentence(report), *protocol_sentences(report)]
     parts += [
         f"{split.name}: {split.rows - split.used} of {split.rows} images are left out, they have "
         "no features."
@@ -99,7 +100,8 @@ def _notes(result: SetReport) -> list[str]:
 
 
 def _sections(sections: tuple[Section, ...]) -> list[Table | str]:
-    return [part for section in sections for part in ("", _section_table(section))]
+    shown = [section for section in sections if not section.detail]
+    return [part for section in shown for part in ("", _section_table(section))]
 
 
 def _section_table(section: Section) -> Table:

@@ -61,7 +61,7 @@ def seen_before(report: RunReport, name: str) -> str | None:
     """
     for one in report.pretraining:
         if one.split == name and one.datasets:
-            return f"{name}: {one.sentence.rstrip('.')} ({and_list(one.datasets)})."
+            return f"{name}: {one.sentence}"
     return None
 
 

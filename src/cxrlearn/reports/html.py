@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Mapping
 from html import escape
 from typing import TYPE_CHECKING
@@ -33,6 +34,8 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 """What the file may load, said to the browser: nothing but what it holds."""
 _WORDS = 40
 """Cells of more letters are sentences: they wrap, and begin at the left."""
+_WIDE = 7
+"""Tables of as many columns have the limits of an interval below its value."""
 _CAPTIONS = {
     "roc": "Every threshold at once: how many positives are found for how many false alarms. The "
     "area below is the AUROC.",
@@ -179,33 +182,41 @@ def _table(
 ) -> str:
     head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in header)
     body = "".join(_row(row, notes) for row in rows)
+    wide = " wide" if len(header) >= _WIDE else ""
     # Focus lets the keyboard scroll a box that is wider than the screen.
     return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(name)}">'
+        f'<div class="scroll{wide}" role="region" tabindex="0" aria-label="{escape(name)}">'
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
 
 
 def _row(row: Sequence[Cell], notes: Footnotes) -> str:
     kind = ' class="average"' if row[0] == "macro" else ""
-    return f"<tr{kind}>{''.join(_cell(cell, notes) for cell in row)}</tr>"
+    cells = "".join(_cell(cell, notes) for cell in row[1:])
+    return f'<tr{kind}><th scope="row">{_name(row[0])}</th>{cells}</tr>'
+
+
+def _name(cell: Cell) -> str:
+    """Return a name that may break where people would break it."""
+    return re.sub("([_/])", r"\1<wbr>", escape(str(cell)))
 
 
 def _cell(cell: Cell, notes: Footnotes) -> str:
     if isinstance(cell, str):
         words = ' class="words"' if len(cell) > _WORDS else ""
         return f"<td{words}>{escape(cell)}</td>"
-    marks = ", ".join(f'<a href="#n{number}">{number}</a>' for number in notes.numbers(cell))
-    return f"<td>{_estimate(cell)}{f' <sup>{marks}</sup>' if marks else ''}</td>"
+    return f"<td>{_estimate(cell, notes)}</td>"
 
 
-def _estimate(estimate: Estimate) -> str:
+def _estimate(estimate: Estimate, notes: Footnotes) -> str:
+    marks = ", ".join(f'<a href="#n{number}">{number}</a>' for number in notes.numbers(estimate))
+    mark = f" <sup>{marks}</sup>" if marks else ""
     if estimate.value is None:
-        return MISSING
+        return MISSING + mark
     limits = MISSING
     if estimate.low is not None and estimate.high is not None:
         limits = f"{estimate.low:.3f}, {estimate.high:.3f}"
-    return f'{estimate.value:.3f} <span class="ci">[{limits}]</span>'
+    return f'{estimate.value:.3f}{mark} <span class="ci">[{limits}]</span>'
 
 
 def _notes(notes: Footnotes) -> str:

@@ -36,15 +36,16 @@ nav ul { list-style: none; padding: 0; display: flex; flex-wrap: wrap; gap: 0.2r
 table { border-collapse: collapse; width: 100%; font-size: 0.9rem;
   font-variant-numeric: tabular-nums; overflow-wrap: normal; }
 th, td { padding: 0.3rem 0.6rem; text-align: right; vertical-align: top; white-space: nowrap; }
-th { background: var(--card); font-weight: 600; border-bottom: 1px solid var(--line); }
+th { background: var(--card); font-weight: 600; border-bottom: 1px solid var(--line);
+  white-space: normal; vertical-align: bottom; }
 tbody tr + tr > * { border-top: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; position: sticky; left: 0;
-  background: var(--paper); white-space: normal; min-width: 7.5rem; max-width: 13rem;
-  overflow-wrap: anywhere; }
-thead th:first-child { background: var(--card); }
-tr.average > * { font-weight: 600; background: var(--card); }
+th:first-child { text-align: left; position: sticky; left: 0; min-width: 7.5rem;
+  max-width: 13rem; overflow-wrap: break-word; }
+tbody th { background: var(--paper); font-weight: 400; border-bottom: 0; vertical-align: top; }
+tbody tr.average > * { font-weight: 600; background: var(--card); }
 td.words { text-align: left; white-space: normal; min-width: 16rem; }
 .ci { color: var(--soft); font-weight: 400; }
+.wide .ci { display: block; }
 sup { line-height: 0; }
 sup a { text-decoration: none; padding: 0 0.15em; }
 figure { margin: 1rem 0; }
@@ -62,6 +63,14 @@ dt { color: var(--soft); }
 dd { margin: 0; }
 pre { overflow-x: auto; background: var(--card); border: 1px solid var(--line); border-radius: 6px;
   padding: 0.6rem; font-size: 0.85rem; overflow-wrap: normal; }
+@media (max-width: 30rem) {
+  .ci { display: block; }
+  th, td { padding: 0.25rem 0.45rem; }
+  th:first-child { min-width: 6rem; max-width: 8rem; }
+  .figures img { padding: 0; }
+  dl { grid-template-columns: minmax(0, 1fr); }
+  dd { margin-bottom: 0.4rem; }
+}
 @media print {
   :root { --ink: #000; --soft: #444; --paper: #fff; --card: #fff; --line: #bbb; --accent: #000; }
   body { max-width: none; padding: 0; font-size: 9.5pt; }
@@ -69,7 +78,7 @@ pre { overflow-x: auto; background: var(--card); border: 1px solid var(--line); 
   .scroll { overflow: visible; border: 0; }
   table { font-size: 8pt; }
   th, td { white-space: normal; padding: 0.15rem 0.3rem; }
-  th:first-child, td:first-child { position: static; min-width: 0; }
+  th:first-child { position: static; min-width: 0; }
   h2, h3 { break-after: avoid; }
   tr, figure { break-inside: avoid; }
   figure img { width: 8.5cm; border: 0; padding: 0; }

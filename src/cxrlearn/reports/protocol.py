@@ -97,12 +97,6 @@ def _metrics(report: RunReport) -> list[str]:
     """Return a sentence for each kind of number that this report holds beside the AUROC."""
     labels = [label for result in report.results for label in result.evaluation.labels]
     said = []
-    if any(label.auroc_bootstrap is not None for label in labels):
-        said.append(
-            "The AUROC of a label has Newcombe's score interval (2006), its variance scaled by the "
-            "design effect of patients, t with (positive patients - 1) degrees of freedom; macro "
-            "and all other metrics have the percentile interval of the bootstrap."
-        )
     if any(label.operating_points for label in labels):
         where = " and ".join(split.name for split in report.splits if split.role == "validation")
         said.append(

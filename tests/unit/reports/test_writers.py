@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 from typing import TYPE_CHECKING
 
 import pytest
 
+from cxrlearn.errors import DataError
 from cxrlearn.reports.document import read_report
-from cxrlearn.reports.predictions import Predictions, predictions_file, read_predictions
+from cxrlearn.reports.predictions import (
+    Predictions,
+    predictions_file,
+    read_predictions,
+    set_file,
+)
 from cxrlearn.reports.writers import write_run
 from cxrlearn.runtime.atomic import hook_write_steps
 from tests.support.run_reports import (
     NAMES,
     evaluate_predictions,
+    full_report,
     sample_predictions,
     sample_report,
 )
@@ -30,6 +38,7 @@ FILES = {
     "table.md",
     "settings.toml",
     "provenance.json",
+    "report.html",
 }
 
 
@@ -39,27 +48,35 @@ def sets() -> dict[str, Predictions]:
 
 
 def _run(folder: Path, sets: dict[str, Predictions], host: str = "here") -> None:
-    write_run(folder, sample_report(sets), sets, "[probe]\nseed = 0\n", {"host": host})
+    settings, made = "[probe]\nseed = 0\n", {"host": host}
+    write_run(folder, sample_report(sets), sets, settings, made, figures=False)
 
 
 def test_original_defect_s13_results_folder_is_made(
     tmp_path: Path, sets: dict[str, Predictions]
 ) -> None:
     folder = tmp_path / "runs" / "deep" / "first"
-    written = write_run(folder, sample_report(sets), sets, "", {"host": "here"})
+    written = write_run(folder, full_report(sets), sets, "", {"host": "here"})
     names = {path.name for path in folder.iterdir()}
     assert names == {path.name for path in written}
-    assert names == FILES | {predictions_file(name) for name in sets}
+    figures = {
+        set_file(kind, name, form)
+        for kind in ("roc", "pr", "calibration", "curve")
+        for name in sets
+        for form in ("png", "svg")
+    }
+    assert names == FILES | figures | {predictions_file(name) for name in sets}
 
 
 def test_same_run_gives_the_same_bytes_but_for_provenance(
     tmp_path: Path, sets: dict[str, Predictions]
 ) -> None:
-    _run(tmp_path / "a", sets, host="one")
-    _run(tmp_path / "b", sets, host="two")
+    for name, host in (("a", "one"), ("b", "two")):
+        write_run(tmp_path / name, full_report(sets), sets, "", {"host": host})
+    volatile = {"report.json", "provenance.json", "report.html"}
     for path in (tmp_path / "a").iterdir():
         other = (tmp_path / "b" / path.name).read_bytes()
-        assert (path.read_bytes() == other) == (path.name not in {"report.json", "provenance.json"})
+        assert (path.read_bytes() == other) == (path.name not in volatile)
     reports = [read_report(tmp_path / name) for name in "ab"]
     assert [report.pop("provenance") for report in reports] == [{"host": "one"}, {"host": "two"}]
     assert reports[0] == reports[1]
@@ -111,6 +128,43 @@ def test_predictions_of_a_set_that_is_gone_are_removed_and_other_files_stay(
     _run(tmp_path, only)
     names = {path.name for path in tmp_path.glob("predictions-*.csv")}
     assert names == {"predictions-test.csv", "predictions-mine.csv"}
+
+
+def test_figures_of_a_set_that_is_gone_are_removed(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    write_run(tmp_path / "run", full_report(sets), sets, "", {})
+    (tmp_path / "run" / "roc-mine.png").write_text("kept")
+    only = {"test": sets["test"]}
+    write_run(tmp_path / "run", sample_report(only), only, "", {})
+    left = {path.name for path in (tmp_path / "run").iterdir() if path.suffix in {".png", ".svg"}}
+    assert left == {"roc-test.png", "roc-test.svg", "pr-test.png", "pr-test.svg", "roc-mine.png"}
+    _run(tmp_path / "run", only)
+    left = {path.name for path in (tmp_path / "run").iterdir() if path.suffix in {".png", ".svg"}}
+    assert left == {"roc-mine.png"}
+
+
+def test_ledger_beside_the_folder_gets_the_rows_of_the_report_on_disk(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    _run(tmp_path / "a", sets, host="one")
+    _run(tmp_path / "b", sets, host="two")
+    with (tmp_path / "ledger.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 2 * len(sets) * (len(NAMES) + 1)
+    digests = [
+        hashlib.sha256((tmp_path / name / "report.json").read_bytes()).hexdigest() for name in "ab"
+    ]
+    assert list(dict.fromkeys(row["report_sha256"] for row in rows)) == digests
+
+
+def test_run_is_whole_where_the_ledger_is_another_file(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    (tmp_path / "ledger.csv").write_text("mine\n")
+    with pytest.raises(DataError, match=r"not a ledger .* The run itself is complete"):
+        _run(tmp_path / "a", sets)
+    assert read_report(tmp_path / "a")["name"] == "first run"
 
 
 def test_damaged_report_of_before_does_not_stop_a_new_one(
