@@ -21,6 +21,8 @@ BINS = 15
 """Bins of equal count; fewer where probabilities tie or rows are few."""
 _STEPS = 100
 """Newton steps of the slope before it is given up; some 10 are usual."""
+_NOTHING_TO_GAIN = 1e-18
+"""Log-likelihood per row that one more step could gain; the last one is taken."""
 
 
 def calibration_error_loss(y_true: npt.ArrayLike, y_score: npt.ArrayLike) -> float:
@@ -157,10 +159,9 @@ def _newton(positive: BoolArray, design: FloatArray) -> float | None:
         gradient = design @ (probability - positive)
         curvature = (design * (probability * expit(-(weights @ design)))) @ design.T
         if abs(np.linalg.det(curvature)) < np.finfo(float).tiny:
-            return None
+            break  # classes separated but for rounding: the slope has run away
         step = np.linalg.solve(curvature, gradient)
-        # The Newton decrement: what is left to gain, in units of log-likelihood.
-        if gradient @ step < 1e-14 * len(sign):
+        if gradient @ step < _NOTHING_TO_GAIN * len(sign):
             return float((weights - step)[1])
         size = 1.0
         while size > 1e-6 and _log_loss(weights - size * step, design, sign) > loss:

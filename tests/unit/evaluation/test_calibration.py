@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy.optimize import minimize_scalar
+from scipy.optimize import brentq, minimize_scalar
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
@@ -132,6 +132,40 @@ def test_fits_do_not_mind_far_or_odd_scores(shift: float, scale: float) -> None:
     if scale == 1:
         expected = _intercept(labels, scores) - shift
         assert _intercept(labels, odd) == pytest.approx(expected, abs=1e-9)
+
+
+def _slope_by_roots(labels: FloatArray, scores: FloatArray, low: float, high: float) -> float:
+    """Solve for the slope, the intercept being solved for at each trial; both sums are monotone."""
+
+    def fitted(slope: float) -> FloatArray:
+        x = slope * scores
+        ends = -x.max() - 50, -x.min() + 50
+        root = brentq(lambda a: expit(a + x).sum() - labels.sum(), *ends, xtol=1e-14)
+        return np.asarray(expit(root + x))
+
+    return float(brentq(lambda b: (fitted(b) - labels) @ scores, low, high, rtol=1e-12))
+
+
+@pytest.mark.parametrize(
+    ("labels", "scores", "ends"),
+    [
+        ([0, 1, 0, 1, 1], [-0.0008, 0.0012037724, 0.0012037725, 0.0199, 0.0908], (1, 1e6)),
+        ([0, 0, 1, 0, 1, 1], [-2000, -1000, 0, 1e-9, 1000, 2000], (1e-3, 10)),
+        ([1, 0, 1, 0], [-3, -2, 40, 41], (-1, 1)),
+    ],
+)
+def test_slope_is_found_where_newtons_steps_go_too_far(
+    labels: list[int], scores: list[float], ends: tuple[float, float]
+) -> None:
+    y, s = np.array(labels, float), np.array(scores, float)
+    assert _slope(y, s) == pytest.approx(_slope_by_roots(y, s, *ends), rel=1e-5)
+
+
+def test_slope_that_only_rounding_keeps_finite_is_null_with_reason() -> None:
+    scores = [-173.8, -47.5, -19.6, -17.989648813563605, -17.989648813562606, 45.7, 63.0, 8219.5]
+    found = calibrate([0, 0, 0, 1, 0, 1, 1, 1], scores)
+    assert found.slope is None
+    assert found.reason == "no slope: its fit did not converge"
 
 
 def test_nothing_depends_on_row_order_to_the_last_bit() -> None:
