@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,21 @@ LARGEST_LOGIT = 1e30
 """A head with a larger one has diverged; below it the loss of a batch is finite in float32."""
 BLOCK_ROWS = 4096
 """Rows scored or scaled at once."""
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch compute with one thread of the CPU while the block runs.
+
+    The steps of heads are small: more threads would mostly wait for one another, for ages on a
+    machine that others use too, and the bits would depend on how many they are.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)

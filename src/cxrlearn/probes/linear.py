@@ -17,6 +17,7 @@ from cxrlearn.probes.heads import (
     Scaling,
     balancing_weight,
     labelled_rows,
+    one_thread,
     starting_bias,
 )
 from cxrlearn.probes.judge import Judge, Trace
@@ -85,7 +86,9 @@ def fit_linear(  # noqa: PLR0913 - keyword-only past the data
         return LinearFit(_logistic_fit(data, kind, names, None, 0), None)
     held_out = None if validation is None else _held_out(validation, data, columns)
     run = _Run.of(data, columns, kind, held_out, chosen, device or torch.device("cpu"))
-    return run.assemble(run.train(reporter), names)
+    with one_thread():
+        result = run.train(reporter)
+    return run.assemble(result, names)
 
 
 def _held_out(

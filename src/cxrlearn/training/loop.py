@@ -113,7 +113,7 @@ class _Loop(Generic[Batch]):
         """Set the rate, gather gradients, look at them, and only then change the weights."""
         factor = self._rate_factor(self._number(position))
         set_rates(self.optimizer, factor)
-        torch.manual_seed(self._step_seed(position))
+        self._seed_draws(position)
         (known,) = self.ranks.sum([sum(self.task.known(batch) for batch in chunk)])
         after = replace(position, step=position.step + 1, known=position.known + known)
         if known == 0:
@@ -218,9 +218,16 @@ class _Loop(Generic[Batch]):
         total = self.steps * self.config.epochs
         return rate_factor(self.config.schedule, number, total, self.config.warmup_steps)
 
-    def _step_seed(self, position: Position) -> int:
+    def _seed_draws(self, position: Position) -> None:
+        """Seed the generators that dropout draws from, by step: nothing of them needs saving."""
         entropy = (self.config.seed, self._number(position), self.ranks.rank)
-        return int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+        seed = int(np.random.SeedSequence(entropy).generate_state(1, np.uint64)[0])
+        # torch.manual_seed would queue a call for every kind of device that never comes to life.
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+        elif self.device.type == "mps":
+            torch.mps.manual_seed(seed)
 
     def _asked_to_stop(self) -> bool:
         """Ask here and on the other ranks: all leave at the same step."""

@@ -371,3 +371,16 @@ def test_cuda_gives_the_fit_of_the_cpu(data: Data) -> None:
         device=torch.device("cuda"),
     )
     np.testing.assert_allclose(there.fit.weights, here.fit.weights, atol=1e-4)
+
+
+def test_the_number_of_threads_does_not_show_and_is_put_back(data: Data) -> None:
+    before = torch.get_num_threads()
+    try:
+        fits = []
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            fits.append(data.fit().fit.weights)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    np.testing.assert_array_equal(fits[0], fits[1])
