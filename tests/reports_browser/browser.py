@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import shutil
@@ -123,8 +124,10 @@ def chromium() -> Iterator[Page]:
     our_input, their_output = os.pipe()
 
     def connect() -> None:
-        os.dup2(their_input, 3)
-        os.dup2(their_output, 4)
+        # Copies out of the way first: a pipe may itself be 3 or 4.
+        ends = [fcntl.fcntl(end, fcntl.F_DUPFD_CLOEXEC, 10) for end in (their_input, their_output)]
+        os.dup2(ends[0], 3)
+        os.dup2(ends[1], 4)
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         process = subprocess.Popen(

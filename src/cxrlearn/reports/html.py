@@ -173,8 +173,12 @@ def _section(section: Section, notes: Footnotes) -> str:
     lead = "".join(f'<p class="soft">{escape(sentence)}</p>' for sentence in section.lead)
     body = lead + _table(section.title, section.header, section.rows, notes)
     if section.detail:
-        return f"<details><summary>{escape(section.title)}</summary>{body}</details>"
+        return _folded(section.title, body)
     return f"<h3>{escape(section.title)}</h3>{body}"
+
+
+def _folded(title: str, body: str) -> str:
+    return f"<details><summary>{escape(title)}</summary>{body}</details>"
 
 
 def _table(
@@ -259,10 +263,13 @@ def _made(report: RunReport, provenance: Mapping[str, object], settings: str) ->
             sorted({str(result.evaluation.seed) for result in report.results})
         ),
     }
-    text = _facts(facts) + "<h3>Versions and place</h3>" + _facts(_flat(provenance))
-    if settings:
-        text += f"<h3>Settings</h3><pre>{escape(settings)}</pre>"
-    return text
+    return "".join(
+        (
+            _facts(facts),
+            _folded("Versions and place", _facts(_flat(provenance))),
+            _folded("Settings", f"<pre>{escape(settings)}</pre>") if settings else "",
+        )
+    )
 
 
 def _facts(facts: Mapping[str, object]) -> str:

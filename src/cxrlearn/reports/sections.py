@@ -17,11 +17,12 @@ Cell = str | Estimate
 
 _NONE = Estimate(None, None, None, None, 0, ())
 METRICS = {
+    "auroc": "AUROC",
     "average_precision": "AP",
     "brier": "Brier",
     "calibration_error": "ECE",
 }
-"""Metrics beside the AUROC, with their heading."""
+"""Metrics of labels and averages, with their heading."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +70,12 @@ def _metrics(result: SetReport) -> Section | None:
     rows += [_average_row(name, evaluation) for name in _averages(evaluation)]
     header = ("label", *METRICS.values(), "prevalence", "intercept", "slope")
     lead = (
+        "Weighted averages count labels by their positives; micro pools all label-rows. "
         "AP: average precision, beside the prevalence that chance reaches. Brier: squared error of "
         "the probability. ECE: expected calibration error. Intercept (0 is perfect) and slope "
         "(1 is perfect) of the calibration.",
     )
-    return Section(f"{result.name}: other metrics", header, tuple(rows), lead)
+    return Section(f"{result.name}: all metrics", header, tuple(rows), lead)
 
 
 def _metric_row(label: LabelResult) -> tuple[Cell, ...]:
@@ -96,6 +98,8 @@ def _averages(evaluation: Evaluation) -> tuple[str, ...]:
 
 def _average_row(name: str, evaluation: Evaluation) -> tuple[Cell, ...]:
     found = {one.metric: one.estimate for one in evaluation.averages if one.average == name}
+    if name == "macro":
+        found["auroc"] = evaluation.macro
     return (name, *(found.get(metric, _NONE) for metric in METRICS), "", "", "")
 
 

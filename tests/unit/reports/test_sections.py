@@ -29,7 +29,7 @@ def sections(report: RunReport) -> dict[str, Section]:
 
 def test_every_row_is_as_wide_as_its_header(sections: dict[str, Section]) -> None:
     assert list(sections) == [
-        "test: other metrics", "test: operating points", "test: shortcuts", "test: subgroups",
+        "test: all metrics", "test: operating points", "test: shortcuts", "test: subgroups",
         "test: labels by sex", "test: labels by view", "Label efficiency",
         "What the backbone may have seen before", "Images", "How each label was fitted",
     ]  # fmt: skip
@@ -42,6 +42,22 @@ def test_plain_run_has_only_images_and_fit() -> None:
     plain = sample_report({"test": sample_predictions()})
     assert set_sections(plain.results[0]) == ()
     assert [one.title for one in run_sections(plain)] == ["Images", "How each label was fitted"]
+
+
+def test_averages_stand_below_the_labels_with_every_metric(
+    report: RunReport, sections: dict[str, Section]
+) -> None:
+    section = sections["test: all metrics"]
+    assert section.header == (
+        "label", "AUROC", "AP", "Brier", "ECE", "prevalence", "intercept", "slope",
+    )  # fmt: skip
+    rows = {row[0]: row[1:] for row in section.rows}
+    assert list(rows) == [*NAMES, "macro", "weighted", "micro"]
+    assert rows["macro"][0] == report.results[0].evaluation.macro
+    weighted = rows["weighted"][0]
+    assert isinstance(weighted, Estimate)
+    assert weighted.value == 0.5
+    assert rows[NAMES[0]][4:] == ("24.6%", "+0.12", "0.81")
 
 
 def test_threshold_that_validation_could_not_choose_has_its_reason(

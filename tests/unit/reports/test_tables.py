@@ -126,7 +126,7 @@ def test_a_set_that_the_backbone_may_have_seen_is_marked_in_the_table(full: RunR
 def test_every_section_is_a_table_that_parses_with_one_width(full: RunReport) -> None:
     text = table_markdown(full)
     headings = [line for line in text.splitlines() if line.startswith("## ")]
-    per_set = ["other metrics", "operating points", "shortcuts", "subgroups"]
+    per_set = ["all metrics", "operating points", "shortcuts", "subgroups"]
     expected = [f"## {name}: {title}" for name in ("test", r"ext \| 1") for title in per_set]
     more = ["## Label efficiency", "## What the backbone may have seen before"]
     assert headings == [*expected, *more]

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from cxrlearn.errors import DataError
@@ -117,6 +119,26 @@ def test_awkward_label_names_stand_in_every_file(
     _run(tmp_path, sets)
     assert tuple(read_report(tmp_path)["task"]["labels"]) == NAMES
     assert read_predictions(tmp_path / "predictions-test.csv").names == NAMES
+
+
+@pytest.mark.parametrize("positive", [0, 1, None], ids=["no positives", "no negatives", "both"])
+def test_set_of_three_images_of_one_patient_is_written_whole(
+    tmp_path: Path, positive: int | None
+) -> None:
+    tiny = sample_predictions(rows=3)
+    if positive is not None:
+        tiny = replace(tiny, values=np.where(tiny.known, positive, 0).astype(np.int8))
+    report = sample_report({"test": tiny})
+    result = replace(report.results[0], evaluation=evaluate_predictions(tiny))
+    write_run(tmp_path / "run", replace(report, results=(result,)), {"test": tiny}, "", {})
+    page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
+    found = read_report(tmp_path / "run")["results"][0]["evaluation"]
+    for label in found["labels"]:
+        assert label["auroc"]["reason"] is not None
+        assert label["auroc"]["reason"] in page
+    if positive is not None:
+        assert found["macro"]["value"] is None
+    assert (tmp_path / "run" / "roc-test.png").stat().st_size > 1000
 
 
 def test_predictions_of_a_set_that_is_gone_are_removed_and_other_files_stay(
