@@ -286,9 +286,13 @@ def test_positives_of_one_patient_have_a_value_and_no_newcombe_interval(case: Ca
 def test_no_interval_where_most_replicates_lose_a_class() -> None:
     y, known = np.zeros((6, 1), np.int8), np.zeros((6, 1), bool)
     y[0], known[:2] = 1, True  # both known patients are in about 4 replicates of 10
-    found = evaluate(
+    evaluation = evaluate(
         y, y, known=known, names=["a"], kind="binary", patients=[str(i) for i in range(6)]
-    ).macro
+    )
+    found = evaluation.macro
+    assert (
+        evaluation.labels[0].auroc_bootstrap == found
+    )  # no caution about limits that are not there
     assert found.value == 1.0
     assert found.low is None
     assert found.high is None

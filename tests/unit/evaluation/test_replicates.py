@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,7 +12,11 @@ import pytest
 from sklearn import metrics as peer
 
 from cxrlearn.evaluation.averages import average, weighted_mean
-from cxrlearn.evaluation.bootstrap import patient_bootstrap_auroc, patient_counts
+from cxrlearn.evaluation.bootstrap import (
+    patient_bootstrap_auroc,
+    patient_counts,
+    percentile_interval,
+)
 from cxrlearn.evaluation.replicates import METRICS, POSITIVES, Replicates, replicate
 from cxrlearn.evaluation.scored_set import ScoredSet, scored_set
 from cxrlearn.evaluation.thresholds import Threshold
@@ -34,7 +39,7 @@ class Case(NamedTuple):
     y: npt.NDArray[np.int8]
     known: npt.NDArray[np.bool_]
     scores: npt.NDArray[np.float64]
-    patients: list[str]
+    patients: list[str | None]
 
     def data(self) -> ScoredSet:
         return scored_set(
@@ -53,9 +58,9 @@ class Case(NamedTuple):
         return replicate(self.data(), points, n_replicates=REPLICATES, seed=seed)
 
     def copied(self, seed: int, metric: Callable[[list[int]], float]) -> npt.NDArray[np.float64]:
-        n_patients = len(set(self.patients))
-        drawn = patient_counts(n_patients, REPLICATES, np.random.default_rng(seed))
-        return replicates_by_copying(metric, self.patients, drawn)
+        patients = [str(patient) for patient in self.patients]
+        drawn = patient_counts(len(set(patients)), REPLICATES, np.random.default_rng(seed))
+        return replicates_by_copying(metric, patients, drawn)
 
     def rows(self, rows: list[int], label: int) -> tuple[list[int], list[float], list[int]]:
         """Truth and scores of the known rows among `rows`, and their numbers."""
@@ -208,8 +213,47 @@ def test_a_lost_label_makes_its_weighted_mean_undefined() -> None:
     np.testing.assert_array_equal(found, [np.nan, 0.625])
 
 
+def test_nothing_depends_on_row_order_to_the_last_bit() -> None:
+    case = _case(3, ties=False)
+    order = np.random.default_rng(1).permutation(60)
+    turned = Case(
+        case.y[order], case.known[order], case.scores[order], [case.patients[i] for i in order]
+    )
+    here, there = case.replicates(5), turned.replicates(5)
+    np.testing.assert_array_equal(there.pool, here.pool)
+    for found, expected in zip(there.labels, here.labels, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("rare", [0, 1])
+def test_replicate_that_loses_a_class_has_neither_auroc_nor_average_precision(rare: int) -> None:
+    case = _case(0)
+    case.y[:, 0], case.known[:, 0] = 1 - rare, True
+    case.y[:2, 0] = rare
+    lost = case.copied(0, lambda rows: float(not any(case.y[i, 0] == rare for i in rows))) == 1
+    assert 0 < lost.sum() < REPLICATES
+    found = case.replicates(0).labels[0]
+    for name in ("auroc", "average_precision"):
+        np.testing.assert_array_equal(np.isnan(found[METRICS[name].row]), lost)
+
+
+def test_weighted_average_weighs_a_replicate_by_its_own_positives() -> None:
+    case = _case(0)
+    found, data = case.replicates(3), case.data()
+    row, labels = METRICS["auroc"].row, data.ranked()
+    expected = percentile_interval(
+        weighted_mean(found.of(row, labels), found.of(POSITIVES, labels))
+    )
+    weighted = next(
+        a.estimate for a in average(data, found) if (a.average, a.metric) == ("weighted", "auroc")
+    )
+    assert (weighted.low, weighted.high) == (expected.low, expected.high)
+    assert expected.low is not None
+
+
 def test_part_of_a_set_keeps_patients_and_their_order() -> None:
     case = _case(4)
+    case.patients[3] = case.patients[4] = case.patients[9] = None
     chosen = np.arange(60) % 3 == 0
     part, patients = (
         case.data().rows(chosen),
@@ -217,6 +261,6 @@ def test_part_of_a_set_keeps_patients_and_their_order() -> None:
     )
     direct = Case(case.y[chosen], case.known[chosen], case.scores[chosen], patients).data()
     np.testing.assert_array_equal(part.clusters.codes, direct.clusters.codes)
-    assert part.clusters.count == direct.clusters.count
+    assert part.clusters == replace(direct.clusters, codes=part.clusters.codes)
     np.testing.assert_array_equal(part.scores, direct.scores)
     np.testing.assert_array_equal(part.truth.positive, direct.truth.positive)
