@@ -19,6 +19,7 @@ from cxrlearn.evaluation.bootstrap import (
 )
 from cxrlearn.evaluation.replicates import METRICS, POSITIVES, Replicates, replicate
 from cxrlearn.evaluation.scored_set import ScoredSet, scored_set
+from cxrlearn.evaluation.sums import label_sums
 from cxrlearn.evaluation.thresholds import Threshold
 from tests.support.metric_oracles import (
     average_precision_by_thresholds,
@@ -223,6 +224,15 @@ def test_nothing_depends_on_row_order_to_the_last_bit() -> None:
     np.testing.assert_array_equal(there.pool, here.pool)
     for found, expected in zip(there.labels, here.labels, strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_sums_of_a_patient_do_not_depend_on_row_order_to_the_last_bit() -> None:
+    rng = np.random.default_rng(0)
+    positive, score, codes = rng.random(500) < 0.3, rng.normal(size=500), rng.integers(0, 9, 500)
+    order = rng.permutation(500)
+    here = label_sums(positive, score, codes, 9, [0.1])
+    there = label_sums(positive[order], score[order], codes[order], 9, [0.1])
+    np.testing.assert_array_equal(there.patients.toarray(), here.patients.toarray())
 
 
 @pytest.mark.parametrize("rare", [0, 1])
