@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from cxrlearn.runtime.events import Reporter
+    from cxrlearn.training.position import EpochRow
 
 
 def fit_linear(  # noqa: PLR0913 - keyword-only past the data
@@ -84,7 +85,7 @@ def fit_linear(  # noqa: PLR0913 - keyword-only past the data
     columns = data.fittable()
     if not len(columns):
         return LinearFit(_logistic_fit(data, kind, names, None, 0), None)
-    held_out = None if validation is None else _held_out(validation, data, columns)
+    held_out = None if validation is None else _held_out(validation, data, columns, kind)
     run = _Run.of(data, columns, kind, held_out, chosen, device or torch.device("cpu"))
     with one_thread():
         result = run.train(reporter)
@@ -95,6 +96,7 @@ def _held_out(
     validation: tuple[npt.ArrayLike, npt.ArrayLike, npt.ArrayLike],
     data: Labelled,
     columns: npt.NDArray[np.intp],
+    kind: str,
 ) -> Labelled | None:
     """Return the validation rows that can judge the fitted columns; None where there is none."""
     features, values, known = validation
@@ -104,7 +106,8 @@ def _held_out(
             f"Validation has {held_out.features.shape[1]} features a row, train has "
             f"{data.features.shape[1]}: they are of two models."
         )
-    return held_out.part(columns) if held_out.known[:, columns].any() else None
+    says_something = held_out.positive if kind == "multiclass" else held_out.known
+    return held_out.part(columns) if says_something[:, columns].any() else None
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,6 @@ class _Run:
     settings: LinearSettings
     scaling: Scaling
     task: HeadTask
-    batches: RowBatches
     judge: Judge | None
 
     @classmethod
@@ -140,26 +142,22 @@ class _Run:
         rows = labelled_rows(fitted, kind, scaling, device)
         if settings.class_weight == "balanced":
             rows = replace(rows, weight=balancing_weight(fitted, kind).to(device))
-        start = starting_bias(fitted, kind, rows.weight)
-        heads = Heads(len(rates), start.to(device), fitted.features.shape[1])
-        known = fitted.known[:, :1] if kind == "multiclass" else fitted.known
+        start = starting_bias(fitted, kind, rows.weight).to(device)
+        heads = Heads(len(rates), start, fitted.features.shape[1])
         judge = None
         if held_out is not None:
             seen = labelled_rows(held_out, kind, scaling, device)
             judge = Judge(heads, rates, seen, held_out, settings.patience)
-        return cls(
-            data=data,
-            columns=columns,
-            kind=kind,
-            rates=rates,
-            settings=settings,
-            scaling=scaling,
-            task=HeadTask(heads, rows),
-            batches=RowBatches(
-                known.sum(axis=1, dtype=np.int64), settings.batch_size, settings.seed, device
-            ),
-            judge=judge,
-        )
+        task = HeadTask(heads, rows)
+        return cls(data, columns, kind, rates, settings, scaling, task, judge)
+
+    @property
+    def batches(self) -> RowBatches:
+        """Train rows in the order of the seed, with their known labels (or the one class)."""
+        known = self.task.data.known.reshape(len(self.task.data.known), -1)
+        counts = known.sum(dim=1).cpu().numpy()
+        device = self.task.data.features.device
+        return RowBatches(counts, self.settings.batch_size, self.settings.seed, device)
 
     def train(self, reporter: Reporter) -> TrainResult:
         """Train all heads in one pass of the shared loop."""
@@ -197,36 +195,39 @@ class _Run:
         history = result.position.history
         traces = self._traces(len(history))
         number = _best(traces)
-        if number is None:
+        weights = None if number is None else traces[number].weights
+        if number is None or weights is None:
             raise TrainingError(
                 f"the linear probe diverged at every learning rate: "
                 f"{', '.join(f'{rate:g}' for rate in self.rates)}. Try smaller ones."
             )
-        trace, judge = traces[number], self.judge
-        assert trace.weights is not None  # noqa: S101 - of a head that can be chosen
-        epoch = len(history) - 1 if trace.epoch is None else trace.epoch
-        steps = (epoch + 1) * len(self.batches)
-        judged = () if judge is None else tuple(names[self.columns[i]] for i in judge.judged_by)
-        account = LinearAccount(
+        account = self._account(history, traces, number, names)
+        folded = self.scaling.fold(*weights)
+        fit = _logistic_fit(self.data, self.kind, names, (self.columns, *folded), account.steps)
+        return LinearFit(fit, account)
+
+    def _account(
+        self, history: Sequence[EpochRow], traces: list[Trace], number: int, names: Sequence[str]
+    ) -> LinearAccount:
+        judge, chosen = self.judge, traces[number].epoch
+        best_epoch = len(history) - 1 if chosen is None else chosen
+        return LinearAccount(
             rate=self.rates[number],
             criterion=None if judge is None else judge.criterion,
-            judged_by=judged,
+            judged_by=tuple(names[self.columns[i]] for i in judge.judged_by) if judge else (),
             trials=tuple(
-                RateTrial(rate, each.score, each.epoch, each.diverged)
-                for rate, each in zip(self.rates, traces, strict=True)
+                RateTrial(rate, trace.score, trace.epoch, trace.diverged)
+                for rate, trace in zip(self.rates, traces, strict=True)
             ),
             at_limit=len(self.rates) > 1 and number in {0, len(self.rates) - 1},
             epochs=len(history),
-            best_epoch=epoch,
-            steps=steps,
-            scores=() if judge is None else tuple(judge.scores),
+            best_epoch=best_epoch,
+            steps=(best_epoch + 1) * len(self.batches),
+            scores=tuple(judge.scores) if judge else (),
             losses=tuple(row.loss for row in history) if len(self.rates) == 1 else (),
             mean=self.scaling.mean,
             unit=self.scaling.unit,
         )
-        folded = self.scaling.fold(*trace.weights)
-        fit = _logistic_fit(self.data, self.kind, names, (self.columns, *folded), steps)
-        return LinearFit(fit, account)
 
     def _traces(self, epochs: int) -> list[Trace]:
         """Return the judge's traces; without one, the last weights of the only head."""

@@ -301,6 +301,26 @@ def test_a_class_that_train_does_not_have_leaves_the_others_a_softmax(classes: D
     np.testing.assert_allclose(probabilities[:, [0, 2]].sum(axis=1), 1, atol=1e-9)
 
 
+def test_validation_of_a_class_that_train_does_not_have_is_none(classes: Data) -> None:
+    classes.train.known[classes.train.values[:, 1] == 1] = False
+    classes.validation.known[classes.validation.values[:, 1] == 0] = False
+    found = classes.fit(kind="multiclass")
+    assert _account(found).criterion is None
+    alone = classes.fit(kind="multiclass", validated=False)
+    np.testing.assert_array_equal(found.fit.weights, alone.fit.weights)
+
+
+def test_classes_without_an_auroc_are_judged_by_loss(classes: Data) -> None:
+    classes.validation.known[classes.validation.values[:, 1] == 0] = False
+    found = classes.fit(replace(QUICK, rates=(1e-3, 1e-1)), kind="multiclass")
+    account = _account(found)
+    assert account.criterion == VALIDATION_LOSS
+    known = classes.validation.known[:, 1]
+    probabilities = found.fit.probabilities(classes.validation.features)[known, 1]
+    best = max(trial.score for trial in account.trials if trial.score is not None)
+    assert -best == pytest.approx(-np.log(probabilities).mean(), rel=1e-4)
+
+
 @pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
 def test_balanced_classes_begin_at_even_odds(data: Data, classes: Data, kind: str) -> None:
     study = classes if kind == "multiclass" else data
