@@ -70,6 +70,12 @@ class KnnFit:
         """Labels without scores, with the reason."""
         return {label.name: label.reason for label in self.labels if label.reason is not None}
 
+    @property
+    def at_limit(self) -> bool:
+        """Whether the largest or smallest k tried was best: better ones may lie beyond."""
+        tried = [trial.k for trial in self.trials]
+        return len(tried) > 1 and self.k in {min(tried), max(tried)}
+
     def decision(self, features: npt.ArrayLike, *, ids: Sequence[str] | None = None) -> FloatArray:
         """Return log-odds (N, L) as float64, finite; NaN for labels that were not fitted.
 

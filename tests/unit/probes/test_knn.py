@@ -171,6 +171,7 @@ def test_k_is_chosen_on_validation_by_relative_log_loss(data: Data) -> None:
     for trial in fit.trials:
         assert trial.loss == pytest.approx(expected[trial.k], rel=1e-9)
     assert fit.k == min(expected, key=lambda k: expected[k])
+    assert fit.at_limit == (fit.k in {5, 100})
 
 
 def test_k_of_classes_is_chosen_by_cross_entropy(classes: Data) -> None:
@@ -192,6 +193,7 @@ def test_a_tie_goes_to_the_larger_k() -> None:
     )
     assert [trial.loss for trial in fit.trials] == pytest.approx([1.0] * 6, rel=1e-9)
     assert fit.k == 200
+    assert fit.at_limit
 
 
 def test_nothing_to_choose_by_is_the_default(data: Data) -> None:
@@ -202,7 +204,7 @@ def test_nothing_to_choose_by_is_the_default(data: Data) -> None:
         data._replace(validation=masked).fit(),
         data._replace(validation=negative).fit(),
     ):
-        assert (fit.k, fit.trials) == (DEFAULT_K, ())
+        assert (fit.k, fit.trials, fit.at_limit) == (DEFAULT_K, (), False)
 
 
 def test_one_class_label_is_not_fitted_and_says_why(data: Data) -> None:
