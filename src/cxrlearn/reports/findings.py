@@ -104,10 +104,10 @@ def _against_floor(floor: FloorReport) -> str:
     difference = floor.difference
     columns = and_list(floor.columns)
     if difference.difference is None:
-        return f"no difference from the same probe on {columns} ({difference.reason})"
+        return f"no difference from a probe that sees only {columns} ({difference.reason})"
     return (
-        f"macro AUROC {_number(difference.macro_a)} against {_number(difference.macro_b)} by the "
-        f"same probe on {columns}; difference {_difference_text(difference)}"
+        f"macro AUROC {_number(difference.macro_a)} against {_number(difference.macro_b)} by a "
+        f"probe that sees only {columns}; difference {_difference_text(difference)}"
     )
 
 

@@ -14,7 +14,7 @@ STYLE = """
 }
 * { box-sizing: border-box; }
 body {
-  margin: 0 auto; padding: 1rem; max-width: 60rem; background: var(--paper); color: var(--ink);
+  margin: 0 auto; padding: 1rem; max-width: 68rem; background: var(--paper); color: var(--ink);
   font: 1rem/1.5 system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif;
   overflow-wrap: anywhere;
 }
@@ -23,6 +23,8 @@ h2 { font-size: 1.2rem; margin: 2.2rem 0 0.6rem; padding-top: 0.8rem;
   border-top: 1px solid var(--line); }
 h3 { font-size: 1rem; margin: 1.6rem 0 0.4rem; }
 p, ul, ol, dl { margin: 0.5rem 0; }
+p, ul, ol { max-width: 46rem; }
+nav ul { max-width: none; }
 ul, ol { padding-left: 1.3rem; }
 li { margin: 0.25rem 0; }
 a { color: var(--accent); }

@@ -147,15 +147,12 @@ def _shortcuts(result: SetReport) -> Section | None:
     if within is not None:
         columns.append([f"within {', '.join(within.columns)}", *within.labels, within.macro])
     header, *rows = zip(*columns, strict=True)
-    lead = (
-        "The floor is the same probe without the image; the last column compares only images "
-        "that are alike in these columns."
-        if floor is not None and within is not None
-        else "The floor is the same probe without the image."
-        if floor is not None
-        else "The last column compares only images that are alike in these columns.",
-    )
-    return Section(f"{result.name}: shortcuts", tuple(map(str, header)), tuple(rows), lead)
+    lead = []
+    if floor is not None:
+        lead.append("The floor is a probe that sees only these columns, and no image.")
+    if within is not None:
+        lead.append("The last column compares only images that are alike in these columns.")
+    return Section(f"{result.name}: shortcuts", tuple(map(str, header)), tuple(rows), tuple(lead))
 
 
 def _subgroups(result: SetReport) -> list[Section]:
@@ -255,16 +252,24 @@ def _split_row(split: SplitReport) -> tuple[Cell, ...]:
     return (split.name, split.role, split.source, f"{split.used:,}", left_out, patients)
 
 
+_STATES = {True: "converged", False: "STOPPED EARLY", None: "fitted"}
+
+
 def _fit(report: RunReport) -> Section:
+    fits = report.probe.labels
+    gaps = any(fit.gap is not None for fit in fits)
+    penalised = any(fit.C is not None for fit in fits)
+    header = ["label", "positives", "negatives"]
+    header += ["C", "chosen by"] if penalised else []
+    header += ["certified gap"] if gaps else []
     rows = []
-    for label in report.probe.labels:
-        how = "" if label.c_from is None else label.c_from
-        state = label.reason or ("converged" if label.converged else "STOPPED EARLY")
-        said = "; ".join((state, *label.notes))
-        c = MISSING if label.C is None else f"{label.C:.4g}"
-        rows.append((label.name, f"{label.positives:,}", f"{label.negatives:,}", c, how, said))
-    header = ("label", "positives", "negatives", "C", "chosen by", "fit")
-    return Section("How each label was fitted", header, tuple(rows), detail=True)
+    for fit in fits:
+        row: list[Cell] = [fit.name, f"{fit.positives:,}", f"{fit.negatives:,}"]
+        row += [MISSING if fit.C is None else f"{fit.C:.4g}", fit.c_from or ""] if penalised else []
+        row += [MISSING if fit.gap is None else f"{fit.gap:.0e}"] if gaps else []
+        said = "; ".join((fit.reason or _STATES[fit.converged], *fit.notes))
+        rows.append((*row, said))
+    return Section("How each label was fitted", (*header, "fit"), tuple(rows), detail=True)
 
 
 def _number(value: float | None, digits: int) -> str:

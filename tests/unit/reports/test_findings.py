@@ -43,8 +43,8 @@ def result(report: RunReport) -> SetReport:
 
 def test_interval_above_zero_clears_the_floor(result: SetReport) -> None:
     assert floor_sentence(result) == (
-        "test: clears the shortcut floor: macro AUROC 0.710 against 0.600 by the same probe on "
-        "age, sex and view; difference +0.110 [+0.021, +0.199]."
+        "test: clears the shortcut floor: macro AUROC 0.710 against 0.600 by a probe that sees "
+        "only age, sex and view; difference +0.110 [+0.021, +0.199]."
     )
 
 
@@ -61,8 +61,8 @@ def test_floor_without_a_difference_says_why(result: SetReport) -> None:
     gone = replace(floor.difference, difference=None, low=None, high=None, reason="no label left")
     said = floor_sentence(replace(result, floor=replace(floor, difference=gone)))
     assert said == (
-        "test: NOT SHOWN TO BEAT WHO WAS IMAGED AND HOW: no difference from the same probe on age, "
-        "sex and view (no label left)."
+        "test: NOT SHOWN TO BEAT WHO WAS IMAGED AND HOW: no difference from a probe that sees only "
+        "age, sex and view (no label left)."
     )
 
 

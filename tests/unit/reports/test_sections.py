@@ -106,3 +106,23 @@ def test_fit_says_what_stopped_early_and_what_was_not_fitted(sections: dict[str,
     rows = {row[0]: row for row in sections["How each label was fitted"].rows}
     assert rows[NAMES[0]][3:] == ("1.5", "validation", "STOPPED EARLY")
     assert rows["Hernia"][5] == "not fitted: no positives among 100 known rows of train"
+
+
+def test_fit_of_a_probe_without_c_has_no_column_for_it(report: RunReport) -> None:
+    labels = tuple(
+        replace(label, C=None, c_from=None, converged=None, gap=None)
+        for label in report.probe.labels
+    )
+    changed = replace(report, probe=replace(report.probe, kind="knn", labels=labels))
+    fit = run_sections(changed)[-1]
+    assert fit.header == ("label", "positives", "negatives", "fit")
+    assert fit.rows[0][3] == "fitted"
+
+
+def test_certified_gap_is_shown_where_there_is_one(report: RunReport) -> None:
+    first, *others = report.probe.labels
+    labels = (replace(first, gap=3.2e-9), *others)
+    changed = replace(report, probe=replace(report.probe, labels=labels))
+    fit = run_sections(changed)[-1]
+    assert fit.header[5] == "certified gap"
+    assert [row[5] for row in fit.rows[:2]] == ["3e-09", "\N{EN DASH}"]
