@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import cxrlearn.errors
+from cxrlearn.cli import compare  # noqa: F401 - registers itself
 from cxrlearn.errors import CxrlearnError
 from cxrlearn.features.lock import writer_lock
 from tests.support.cli import done, refused, run_cli
@@ -371,6 +372,18 @@ def _with_tag_of(study: Study, suffix: str) -> Path:
     """Put the feature file where that of another intensity belongs."""
     study.features.rename(study.features.with_name(f"cxr-tiny+{suffix}.h5"))
     return study.folder
+
+
+# ---- runs to compare -----------------------------------------------------------------------------
+
+
+def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
+    assert "no finished run in runs/" in refused(2, "compare", cwd=tmp_path)
+    assert "no run 'nope'" in refused(2, "compare", "nope", cwd=tmp_path)
+    (tmp_path / "runs" / "half").mkdir(parents=True)
+    assert "no report at runs/half/report.json" in refused(3, "compare", "half", cwd=tmp_path)
+    (tmp_path / "runs" / "half" / "report.json").write_text("{}")
+    assert "is not a report of cxrlearn" in refused(3, "compare", cwd=tmp_path)
 
 
 # ---- hardware, disk, signals ---------------------------------------------------------------------

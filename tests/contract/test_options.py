@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from cxrlearn.cli import demo, embed, init, models, probe  # noqa: F401 - each registers itself
+from cxrlearn.cli import compare, demo, embed, init, models, probe  # noqa: F401 - each registers itself
 from cxrlearn.cli.app import app
 from cxrlearn.workflows.embed_config import EmbedConfig
 from cxrlearn.workflows.probe_config import ProbeConfig
@@ -38,6 +38,10 @@ OPTIONS: dict[str, list[str]] = {
         "--split-column", "--split-by-image", "--patient-column", "--strict",
         "--class-columns", "--task", "--positive", "--blank", "--uncertain", "--num-classes",
         "--features-dir", "--name", "--overwrite",
+    ],
+    "compare": [
+        "runs", "--output-dir", "--labels", "--common-rows", "--replicates", "--seed", "--format",
+        "--output", "-o", "--quiet", "-q", "--debug", "--json",
     ],
     "init": ["--quiet", "-q", "--debug"],
     "models list": ["--json", "--debug"],

@@ -131,6 +131,6 @@ def _report_bug(error: BaseException) -> None:
 
 def run() -> None:
     """Register the commands and run the one that was typed."""
-    from cxrlearn.cli import demo, embed, init, models, probe  # noqa: F401 - each registers itself
+    from cxrlearn.cli import compare, demo, embed, init, models, probe  # noqa: F401 - each registers itself
 
     app()

@@ -1,0 +1,168 @@
+"""`cxrlearn compare`."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from cxrlearn.cli import options
+from cxrlearn.cli.app import HELPERS, app, guarded
+from cxrlearn.cli.console import Terminal
+from cxrlearn.errors import UsageError
+
+if TYPE_CHECKING:
+    from cxrlearn.reports.comparison import ComparisonReport
+    from cxrlearn.reports.grids import Grid, GridCell
+
+Runs = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[RUN]...",
+        help=r"Folders of finished runs, or their names in --output-dir. \[default: all there]",
+        show_default=False,
+    ),
+]
+OutputDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--output-dir",
+        metavar="DIR",
+        help=r"Where runs are. \[default: runs]",
+        show_default=False,
+        rich_help_panel=options.DATA,
+    ),
+]
+Labels = Annotated[
+    bool,
+    typer.Option(
+        "--labels",
+        help="Show every label, with exploratory tests, not only the macro.",
+        rich_help_panel=options.PROBE,
+    ),
+]
+CommonRows = Annotated[
+    bool,
+    typer.Option(
+        "--common-rows",
+        help="Compare runs on different rows of a test set on the rows that they share.",
+        rich_help_panel=options.PROBE,
+    ),
+]
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        metavar="NAME",
+        help="Print markdown, csv, latex or html in place of the table.",
+        show_default=False,
+        rich_help_panel=options.OUTPUT,
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        metavar="FILE",
+        help="Also write it to FILE.md, .csv, .tex or .html.",
+        show_default=False,
+        rich_help_panel=options.OUTPUT,
+    ),
+]
+
+
+@app.command(rich_help_panel=HELPERS)
+@guarded
+def compare(
+    runs: Runs = None,
+    output_dir: OutputDir = None,
+    labels: Labels = False,
+    common_rows: CommonRows = False,
+    replicates: options.Replicates = None,
+    seed: options.Seed = None,
+    format: Format = None,  # noqa: A002 - the option's name
+    output: Output = None,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+    as_json: options.Json = False,
+) -> None:
+    """Show finished runs in one table, and which differences between them are real.
+
+    Runs are compared on test sets of equal images, labels and truth. The best of a row is bold; a
+    dagger marks what cannot be told from it.
+
+    For example:
+
+      cxrlearn compare
+
+      cxrlearn compare runs/chexzero-logreg runs/gloria-logreg --labels -o table.tex
+    """
+    from cxrlearn.workflows.compare import FORMATS, CompareConfig, run_compare
+
+    terminal = Terminal(quiet=quiet, as_json=as_json)
+    if as_json and format is not None:
+        raise UsageError("--json and --format exclude each other: both print on stdout.")
+    typed = {"output_dir": output_dir, "replicates": replicates, "seed": seed}
+    config = CompareConfig(
+        runs=tuple(runs or ()),
+        labels=labels,
+        common_rows=common_rows,
+        format=format,
+        output=output,
+        **{key: value for key, value in typed.items() if value is not None},  # type: ignore[arg-type]
+    )
+    report = run_compare(config, terminal)
+    if config.format is not None:
+        terminal.show_text(FORMATS[config.format](report))
+    else:
+        render_comparison(report, terminal)
+    if output is not None:
+        terminal.notice(f"the table is in {output}")
+
+
+def render_comparison(report: ComparisonReport, terminal: Terminal) -> None:
+    """Print the tables and the notes, or JSON."""
+    from cxrlearn.reports.comparison import comparison_document
+    from cxrlearn.reports.grids import comparison_grids, comparison_notes, long_results
+
+    first, *others = comparison_grids(report)
+    if _width(first) > shutil.get_terminal_size().columns:
+        first = long_results(report)
+    for grid in (first, *others):
+        terminal.show(_table(grid), "")
+    terminal.show(*comparison_notes(report))
+    terminal.show_json(comparison_document(report))
+
+
+def _width(grid: Grid) -> int:
+    """Return how many characters a line of the table takes."""
+    texts = [list(grid.header), *([_text(cell) for cell in row.cells] for row in grid.rows)]
+    return sum(2 + max(map(len, column)) for column in zip(*texts, strict=True))
+
+
+def _table(grid: Grid) -> Table:
+    table = Table(title=escape(grid.title), title_justify="left", box=None, pad_edge=False)
+    for place, heading in enumerate(grid.header):
+        if place < grid.names:
+            table.add_column(escape(heading), overflow="fold")
+        else:
+            table.add_column(escape(heading), justify="right", no_wrap=True)
+    for row in grid.rows:
+        if row.rule:
+            table.add_row()
+        table.add_row(*map(_cell, row.cells))
+    return table
+
+
+def _cell(cell: GridCell) -> str:
+    text = escape(_text(cell))
+    return f"[bold]{text}[/bold]" if cell.bold else text
+
+
+def _text(cell: GridCell) -> str:
+    return f"{cell.text} {cell.marks}" if cell.marks else cell.text
