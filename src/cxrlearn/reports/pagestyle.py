@@ -48,6 +48,7 @@ tbody tr.average > * { font-weight: 600; background: var(--card); }
 td.words { text-align: left; white-space: normal; min-width: 16rem; }
 .ci { color: var(--soft); font-weight: 400; }
 .wide .ci { display: block; }
+.wide th, .wide td { padding-left: 0.35rem; padding-right: 0.35rem; }
 sup { line-height: 0; }
 sup a { text-decoration: none; padding: 0 0.15em; }
 figure { margin: 1rem 0; }
