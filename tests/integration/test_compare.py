@@ -148,6 +148,12 @@ def test_the_same_run_twice_is_one_run(runs: Path) -> None:
     assert len(compared(runs, "good", "runs/good")["runs"]) == 1
 
 
+def test_a_folder_of_runs_stands_for_all_of_them(runs: Path) -> None:
+    write_compared(runs / "old" / "aged", {"test": scored(0.5, seed=7)})
+    names = [run["name"] for run in compared(runs, "runs", "old")["runs"]]
+    assert names == ["good", "twin", "weak", "aged"]
+
+
 def test_runs_of_one_name_are_told_apart_by_their_folders(runs: Path) -> None:
     write_compared(runs / "old" / "good", {"test": scored(0.5, seed=7)})
     names = [run["name"] for run in compared(runs, "good", "old/good")["runs"]]

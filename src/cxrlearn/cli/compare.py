@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Runs = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="[RUN]...",
+        metavar="RUN",
         help=r"Folders of finished runs, or their names in --output-dir. \[default: all there]",
         show_default=False,
     ),

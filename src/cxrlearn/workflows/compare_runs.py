@@ -58,6 +58,8 @@ class Run:
 def find_runs(runs: Sequence[str], output_dir: Path) -> list[Path]:
     """Return the folders that are meant; without names every finished run in `output_dir`.
 
+    A folder that is no run stands for the finished runs in it.
+
     Raises:
         UsageError: a name is neither a folder nor a run; nothing is finished.
     """
@@ -68,7 +70,7 @@ def find_runs(runs: Sequence[str], output_dir: Path) -> list[Path]:
                 f"no finished run in {output_dir}/: name the folders of runs, or --output-dir."
             )
         return there
-    found = [_folder(run, output_dir, there) for run in runs]
+    found = [folder for run in runs for folder in _folders(run, output_dir, there)]
     return list({folder.resolve(): folder for folder in found}.values())
 
 
@@ -76,10 +78,12 @@ def _finished(output_dir: Path) -> list[Path]:
     return sorted(file.parent for file in output_dir.glob(f"*/{REPORT}"))
 
 
-def _folder(run: str, output_dir: Path, there: Sequence[Path]) -> Path:
+def _folders(run: str, output_dir: Path, there: Sequence[Path]) -> list[Path]:
+    """Return the folder that is meant, or the runs in it if it is no run itself."""
     for folder in (Path(run), output_dir / run):
-        if run and folder.is_dir() and (folder != output_dir or (folder / REPORT).exists()):
-            return folder
+        if run and folder.is_dir():
+            inside = [] if (folder / REPORT).exists() else _finished(folder)
+            return inside or [folder]
     names = [folder.name for folder in there]
     near = difflib.get_close_matches(run, names, n=1)
     meant = f" Did you mean {near[0]!r}?" if near else f" Runs there: {', '.join(names) or 'none'}."
