@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 DATA, LABELS, BACKBONE = "Data", "Labels", "Backbone"
-COMPUTE, PROBE, OUTPUT = "Computation", "Probe and evaluation", "Output"
+COMPUTE, PROBE, OUTPUT = "Computation", "Probe", "Output"
+EVALUATION, CURVE = "Evaluation", "Label efficiency"
 
 
 def _option(
@@ -231,6 +232,129 @@ UseLogreg = Annotated[
     bool | None,
     _option(PROBE, "Logistic regression on cached features; the default.", "--use-logreg"),
 ]
+Linear = Annotated[
+    bool | None,
+    _option(PROBE, "A linear layer trained by gradient descent instead.", "--linear"),
+]
+Knn = Annotated[bool | None, _option(PROBE, "Nearest neighbours instead.", "--knn")]
+Solver = Annotated[
+    str | None,
+    _option(
+        PROBE,
+        "Of logistic regression: batched (all labels and C at once, certified) or sklearn. [default: batched]",
+        metavar="NAME",
+    ),
+]
+ClassWeight = Annotated[
+    str | None,
+    _option(
+        PROBE,
+        "none, or balanced: both classes of a label count alike. [default: none]",
+        metavar="RULE",
+    ),
+]
+Standardize = Annotated[
+    bool | None,
+    _option(
+        PROBE, "Divide each feature by its standard deviation in train first.", "--standardize"
+    ),
+]
+LearningRate = Annotated[
+    list[str] | None,
+    _option(
+        PROBE,
+        "Of --linear; several are tried side by side. [default: 1e-4 to 1e-1 with a validation split, else 1e-3]",
+        metavar="RATE,…",
+    ),
+]
+Epochs = Annotated[
+    int | None, _option(PROBE, "Most epochs of --linear. [default: 100]", metavar="N")
+]
+Neighbours = Annotated[
+    int | None,
+    _option(
+        PROBE, "Neighbours of --knn. [default: chosen on validation, else 20]", "--k", metavar="N"
+    ),
+]
+TrainFraction = Annotated[
+    list[str] | None,
+    _option(
+        CURVE,
+        "Also fit on these shares of the training patients, such as 0.01,0.1,1.",
+        metavar="SHARE,…",
+    ),
+]
+FewShot = Annotated[
+    list[str] | None,
+    _option(
+        CURVE,
+        "Also fit on this many positive and negative patients of each label.",
+        metavar="N,…",
+    ),
+]
+Repeats = Annotated[
+    int | None, _option(CURVE, "Random subsets of each size. [default: 5]", metavar="N")
+]
+OperatingPoint = Annotated[
+    list[str] | None,
+    _option(
+        EVALUATION,
+        "How validation chooses thresholds: youden, or sensitivity>=0.9 and the like. [default: youden]",
+        metavar="RULE",
+    ),
+]
+Subgroup = Annotated[
+    list[str] | None,
+    _option(
+        EVALUATION,
+        "Column whose values divide results; `none` for none. [default: sex, age, view where found]",
+        metavar="COLUMN,…",
+    ),
+]
+FloorColumns = Annotated[
+    list[str] | None,
+    _option(
+        EVALUATION,
+        "Columns of the shortcut floor; `none` for no floor. [default: age, sex, view where found]",
+        metavar="COLUMN,…",
+    ),
+]
+AggregateBy = Annotated[
+    str | None,
+    _option(
+        EVALUATION,
+        "Evaluate one prediction for each `patient`, or for each value of a column such as a study id.",
+        metavar="COLUMN",
+    ),
+]
+Aggregate = Annotated[
+    str | None,
+    _option(EVALUATION, "mean or max, for --aggregate-by. [default: mean]", metavar="RULE"),
+]
+Origin = Annotated[
+    list[str] | None,
+    _option(
+        EVALUATION,
+        "Public dataset the images come from, to find what a backbone has seen before: nih, chexpert, mimic-cxr, rsna, …",
+        metavar="NAME,…",
+    ),
+]
+Null = Annotated[
+    bool | None,
+    _option(
+        EVALUATION,
+        "Null control: permute the labels of train by patient. AUROC far from 0.5 means a leak.",
+        "--null",
+    ),
+]
+MemoryLimit = Annotated[
+    float | None,
+    _option(
+        COMPUTE,
+        "GiB of memory; larger training features are read from disk as needed. [default: what is free]",
+        metavar="GIB",
+    ),
+]
 C = Annotated[
     str | None,
     _option(
@@ -245,10 +369,11 @@ MaxIter = Annotated[
 ]
 Replicates = Annotated[
     int | None,
-    _option(PROBE, "Bootstrap replicates behind each interval. [default: 1000]", metavar="N"),
+    _option(EVALUATION, "Bootstrap replicates behind intervals. [default: 1000]", metavar="N"),
 ]
 Seed = Annotated[
-    int | None, _option(PROBE, "Seed of splits and bootstrap. [default: 0]", metavar="N")
+    int | None,
+    _option(EVALUATION, "Seed of everything that is drawn. [default: 0]", metavar="N"),
 ]
 
 FeaturesDir = Annotated[
@@ -259,7 +384,7 @@ OutputDir = Annotated[
     _option(OUTPUT, "Where results go. [default: embed: features, probe: runs]", metavar="DIR"),
 ]
 Name = Annotated[
-    str | None, _option(OUTPUT, "Name of the run. [default: TAG-logreg]", metavar="NAME")
+    str | None, _option(OUTPUT, "Name of the run. [default: TAG-PROBE]", metavar="NAME")
 ]
 Overwrite = Annotated[
     bool | None,
@@ -280,6 +405,12 @@ ShowConfig = Annotated[
 Quiet = Annotated[
     bool,
     typer.Option("--quiet", "-q", help="Say warnings and errors only.", rich_help_panel=OUTPUT),
+]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", "-v", help="Show every table, subgroups too.", rich_help_panel=OUTPUT
+    ),
 ]
 Debug = Annotated[
     bool,

@@ -41,7 +41,7 @@ def build_config(
         UsageError: every problem, one a line.
     """
     parameters = dict(context.params)
-    switches = {"show_config", "quiet", "debug", "as_json"}
+    switches = {"show_config", "quiet", "verbose", "debug", "as_json"}
     file = parameters.pop("config")
     show = parameters["show_config"]
     typed = given({key: value for key, value in parameters.items() if key not in switches})

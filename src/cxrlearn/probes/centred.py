@@ -112,6 +112,11 @@ class CentredMatrix:
             result.addmm_(residuals[:, start : start + len(block)], block)
         return result
 
+    def spread(self) -> FloatArray:
+        """Return the standard deviation of every raw feature, (D,)."""
+        total = sum(np.square(block - self.mean).sum(axis=0) for _, block in self._raw())
+        return np.asarray(np.sqrt(total / max(1, self.count)), dtype=np.float64)
+
     def gram(self, dtype: torch.dtype) -> torch.Tensor:
         """Return the (D, D) products of features, summed over rows."""
         result = torch.zeros((self.dim, self.dim), dtype=dtype, device=self.device)

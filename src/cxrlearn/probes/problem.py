@@ -12,9 +12,9 @@ import torch
 from cxrlearn.probes.centred import CentredMatrix
 from cxrlearn.probes.certificate import CERTIFIED, certify
 from cxrlearn.probes.lbfgs import Batch, Goal, Spectrum, minimise
+from cxrlearn.probes.links import Link, Sigmoid, Softmax
 
 if TYPE_CHECKING:
-    from cxrlearn.probes.links import Link
     from cxrlearn.probes.model import FloatArray
 
 SMALL = 4_000_000
@@ -115,6 +115,36 @@ def solve_batch(
         x[where], gaps[where] = ended.x[better], again[better]
         iterations[failing.cpu()] += outcome.iterations
     return x.cpu().numpy(), iterations.numpy(), gaps.cpu().numpy()
+
+
+def relative_gap(
+    features: FloatArray,
+    truth: npt.NDArray[np.floating],
+    row_weight: FloatArray,
+    C: float,
+    x: FloatArray,
+) -> float:
+    """Return the certified relative gap of one fit that another program found.
+
+    Args:
+        features: (N, D) float64 that the fit is of.
+        truth: (N, K) of 0 and 1; one column for a sigmoid.
+        row_weight: (N,).
+        C: inverse regularisation strength for these features.
+        x: (K, D + 1) weights and intercepts.
+    """
+    matrix = CentredMatrix(
+        features, None, np.zeros(features.shape[1]), 1.0, torch.device("cpu"), resident=False
+    )
+    batch = _batch(
+        torch.from_numpy(np.ascontiguousarray(truth.T, dtype=np.float64))[None],
+        torch.from_numpy(np.ascontiguousarray(row_weight, dtype=np.float64))[None, None],
+        torch.tensor([C], dtype=torch.float64),
+        torch.from_numpy(x)[None],
+        torch.float64,
+    )
+    link: Link = Sigmoid() if len(x) == 1 else Softmax()
+    return float(certify(batch, matrix, link)[0])
 
 
 def _margins(matrix: CentredMatrix, batch: Batch) -> torch.Tensor:

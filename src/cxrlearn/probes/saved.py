@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from cxrlearn.errors import TrainingError
+from cxrlearn.probes.knn import KnnFit
 from cxrlearn.probes.model import LabelFit, LogisticFit
 from cxrlearn.runtime.atomic import disk_errors, replace_file, write_text
 
@@ -38,14 +40,17 @@ class ProbeMeta:
 class SavedProbe:
     """What `load_probe` returns."""
 
-    fit: LogisticFit
+    fit: LogisticFit | KnnFit
     """The probe, equal to the one saved, to the last bit."""
     meta: ProbeMeta
     """Which features it is for."""
 
 
-def save_probe(folder: Path, fit: LogisticFit, meta: ProbeMeta) -> None:
-    """Write `probe.safetensors` (weights (L, D), intercept (L,), float64) and `probe.json`.
+def save_probe(folder: Path, fit: LogisticFit | KnnFit, meta: ProbeMeta) -> None:
+    """Write `probe.safetensors` and `probe.json`.
+
+    The tensors are weights (L, D) and intercept (L,) in float64; for nearest neighbours the train
+    features (N, D) and their labels.
 
     The folder is made if it is missing. `probe.json` comes last and holds the hash of the tensors,
     so files of two different probes are never taken for one.
@@ -53,18 +58,14 @@ def save_probe(folder: Path, fit: LogisticFit, meta: ProbeMeta) -> None:
     Raises:
         DiskError: the folder or a file cannot be written.
     """
-    tensors = save(
-        {
-            "weights": np.ascontiguousarray(fit.weights, dtype=np.float64),
-            "intercept": np.ascontiguousarray(fit.intercept, dtype=np.float64),
-        }
-    )
+    arrays, about = _content(fit)
+    tensors = save(arrays)
     account = {
         "format": FORMAT,
         "version": VERSION,
         "kind": fit.kind,
         "labels": [asdict(label) for label in fit.labels],
-        "feature_dim": int(fit.weights.shape[1]),
+        **about,
         "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
         **asdict(meta),
     }
@@ -73,6 +74,20 @@ def save_probe(folder: Path, fit: LogisticFit, meta: ProbeMeta) -> None:
     replace_file(folder / TENSORS, lambda path: _write(path, tensors), step="probe.tensors")
     text = json.dumps(account, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_text(folder / ACCOUNT, text + "\n", step="probe.account")
+
+
+def _content(
+    fit: LogisticFit | KnnFit,
+) -> tuple[dict[str, npt.NDArray[np.generic]], dict[str, object]]:
+    """Return the tensors of a probe, and what has to be said of them."""
+    if isinstance(fit, KnnFit):
+        arrays = {name: np.ascontiguousarray(array) for name, array in fit.arrays().items()}
+        width = int(arrays["features"].shape[1])
+        return arrays, {"feature_dim": width, "k": fit.k, "temperature": fit.temperature}
+    return {
+        "weights": np.ascontiguousarray(fit.weights, dtype=np.float64),
+        "intercept": np.ascontiguousarray(fit.intercept, dtype=np.float64),
+    }, {"feature_dim": int(fit.weights.shape[1])}
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -126,9 +141,20 @@ def _assemble(account: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]])
     labels = tuple(
         LabelFit(**{**label, "notes": tuple(label["notes"])}) for label in account["labels"]
     )
+    meta = ProbeMeta(tag=account["tag"], fingerprint=account["fingerprint"])
+    if "k" in account:
+        rows, width = tensors["features"].shape
+        shape = (rows, len(labels))
+        if width != account["feature_dim"] or tensors["known"].shape != shape:
+            raise ValueError(f"features of {rows} rows and {width} columns do not fit")
+        names = [label.name for label in labels]
+        found = KnnFit.from_arrays(
+            tensors, account["kind"], names=names, k=account["k"],
+            temperature=account["temperature"],
+        )  # fmt: skip
+        return SavedProbe(found, meta)
     weights, intercept = tensors["weights"], tensors["intercept"]
     shape = (len(labels), account["feature_dim"])
     if weights.shape != shape or intercept.shape != shape[:1]:
         raise ValueError(f"weights of shape {weights.shape} do not fit {shape}")
-    meta = ProbeMeta(tag=account["tag"], fingerprint=account["fingerprint"])
     return SavedProbe(LogisticFit(account["kind"], weights, intercept, labels), meta)

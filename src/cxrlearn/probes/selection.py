@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from cxrlearn.errors import DataError
+from cxrlearn.probes.centred import CentredMatrix
 from cxrlearn.probes.grid import LAST_STEPS, Decision, Search, Solver, Validation
 from cxrlearn.probes.model import check_features
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cxrlearn.probes.centred import RowSource
 
 FEW_POSITIVES = 20
 """Labels with fewer validation positives (or negatives) share one C."""
@@ -73,7 +75,7 @@ class Choice:
 
 def choose_c(
     solve: Solver,
-    train_features: npt.ArrayLike,
+    train_features: RowSource,
     validation: Validation,
     *,
     names: Sequence[str],
@@ -128,13 +130,14 @@ def _decisions(validation: Validation, kind: str) -> list[Decision]:
     return [*own, Decision(judges, takers)] if judges and takers else own
 
 
-def _loss_scale(train_features: npt.ArrayLike) -> float:
+def _loss_scale(train_features: RowSource) -> float:
     """Return N · v, so that C = 1 / (λ · N · v); v is 1 where no feature varies."""
-    matrix = check_features(train_features)
-    if len(matrix) == 0:
+    if isinstance(train_features, np.ndarray):
+        check_features(train_features)
+    centred = CentredMatrix.of(train_features)
+    if centred.count == 0:
         raise DataError("There are no train rows to choose C for.")
-    variance = float(np.var(matrix, axis=0, dtype=np.float64).mean())
-    return len(matrix) * (variance if variance > 0 else 1.0)
+    return centred.count * centred.unit**2
 
 
 def _label_choice(

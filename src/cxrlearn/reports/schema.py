@@ -175,6 +175,56 @@ class TrialReport:
 
 
 @dataclass(frozen=True)
+class RateReport:
+    """One learning rate of the linear layer."""
+
+    rate: float
+    """At the height of the schedule."""
+    score: float | None
+    """Best validation value of the criterion, of a loss its negative."""
+    best_epoch: int | None
+    """The epoch it came from, from 0."""
+    diverged: int | None
+    """The epoch in which it diverged; such a rate is never chosen."""
+
+
+@dataclass(frozen=True)
+class LinearReport:
+    """How the linear layer was trained."""
+
+    rate: float
+    """The learning rate chosen."""
+    criterion: str | None
+    """By which rate and epoch were chosen on validation; None: there was no validation split."""
+    judged_by: tuple[str, ...]
+    """Labels whose validation AUROCs the criterion averages."""
+    tried: tuple[RateReport, ...]
+    """Every rate, rising."""
+    at_limit: bool
+    """The largest or smallest rate was best: better ones may lie beyond."""
+    epochs: int
+    """Epochs run."""
+    best_epoch: int
+    """Epoch of the weights, from 0."""
+    batch_size: int
+    """Rows a step."""
+    momentum: float
+    """Of stochastic gradient descent."""
+
+
+@dataclass(frozen=True)
+class NeighboursReport:
+    """How many neighbours are asked."""
+
+    k: int
+    """Neighbours."""
+    temperature: float
+    """Of their weights."""
+    tried: tuple[tuple[int, float], ...]
+    """Every k tried and its mean relative validation log-loss; empty where k was not chosen."""
+
+
+@dataclass(frozen=True)
 class ProbeReport:
     """How the probe was fitted."""
 
@@ -184,16 +234,20 @@ class ProbeReport:
     """Whose solver, and its precision."""
     objective: str
     """What was minimised."""
-    max_iter: int
-    """Most iterations."""
-    tolerance: float
-    """Where the solver stops."""
+    max_iter: int | None
+    """Most iterations, for linear most epochs; None for knn."""
+    tolerance: float | None
+    """Where the solver stops, for ours the certified relative gap; None where nothing converges."""
     seed: int
     """Seed handed to the solver."""
     labels: tuple[ProbeLabelReport, ...]
     """One for each label, in the order of `task.labels`."""
     path: tuple[TrialReport, ...]
     """Every C tried, by rising λ; empty where C was given."""
+    linear: LinearReport | None = None
+    """For kind linear."""
+    knn: NeighboursReport | None = None
+    """For kind knn."""
 
 
 @dataclass(frozen=True)

@@ -1,49 +1,51 @@
-"""`probe`: logistic regression on cached features, chosen on validation, reported on test."""
+"""`probe`: a probe on cached features, chosen on validation, reported on test."""
 
 from __future__ import annotations
 
 import csv
 import io
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from cxrlearn.errors import DataError, UsageError
-from cxrlearn.evaluation.evaluate import evaluate
-from cxrlearn.probes.grid import Validation
-from cxrlearn.probes.logistic import (
-    DEFAULT_C,
-    DEFAULT_C_MULTICLASS,
-    LogisticSolver,
-    fit_logistic,
-)
-from cxrlearn.probes.model import check_features
+from cxrlearn.evaluation.near_duplicates import near_duplicates
 from cxrlearn.probes.saved import ProbeMeta, save_probe
-from cxrlearn.probes.selection import choose_c
-from cxrlearn.reports.predictions import Predictions
 from cxrlearn.reports.writers import write_run
 from cxrlearn.runtime.atomic import disk_errors, write_text
+from cxrlearn.runtime.devices import resolve_device
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
 from cxrlearn.workflows.datasets import load_labels, load_sets
+from cxrlearn.workflows.null_control import permute_by_patient
+from cxrlearn.workflows.probe_curve import label_efficiency
+from cxrlearn.workflows.probe_data import join_splits
+from cxrlearn.workflows.probe_evaluate import (
+    choose_operating_points,
+    drop_from,
+    evaluate_set,
+    score_split,
+)
 from cxrlearn.workflows.probe_features import load_features
+from cxrlearn.workflows.probe_fit import fit_probe
 from cxrlearn.workflows.probe_report import build_report
 from cxrlearn.workflows.settings import Setting, settings_toml
+from cxrlearn.workflows.shortcut_floor import fit_floor, floor_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from cxrlearn.evaluation.results import Evaluation
-    from cxrlearn.probes.model import LogisticFit
-    from cxrlearn.probes.selection import Choice
-    from cxrlearn.reports.schema import RunReport
+    from cxrlearn.data.tasks import Task
+    from cxrlearn.reports.predictions import Predictions
+    from cxrlearn.reports.schema import RunReport, SetReport
     from cxrlearn.runtime.events import Reporter
-    from cxrlearn.workflows.datasets import ImageSets, LabelledSets
+    from cxrlearn.workflows.datasets import ImageSets
     from cxrlearn.workflows.probe_config import ProbeConfig
+    from cxrlearn.workflows.probe_data import SplitData
     from cxrlearn.workflows.probe_features import ProbeFeatures
+    from cxrlearn.workflows.probe_fit import FittedProbe
 
 NOT_COMPARED = {
     "overwrite",
@@ -54,6 +56,7 @@ NOT_COMPARED = {
     "allow_failures",
     "offline",
     "name",
+    "memory_limit",
 }
 """Settings that do not decide a result: a run may be repeated with others."""
 
@@ -72,22 +75,6 @@ class ProbeResult:
     """Whether failed images are acceptable."""
 
 
-@dataclass(frozen=True)
-class SplitData:
-    """Features and labels of the rows of one split that have both."""
-
-    image_ids: tuple[str, ...]
-    """N ids."""
-    patients: tuple[str | None, ...]
-    """N patients."""
-    features: NDArray[np.float32]
-    """(N, D)."""
-    values: NDArray[np.int8]
-    """(N, L) of 0 and 1."""
-    known: NDArray[np.bool_]
-    """(N, L)."""
-
-
 class _Recorder:
     """Passes everything on to a reporter and keeps the warnings for the report."""
 
@@ -103,118 +90,93 @@ class _Recorder:
 
 
 def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
-    """Fit a probe on train, choose C on validation, report on the test sets.
+    """Fit a probe on train, make every choice on validation, report on the test sets.
 
     Raises:
         UsageError: settings contradict each other, or another run has that name.
         DataError: a fault of a manifest or a label.
+        HardwareError: the device is not there.
         CxrlearnError: whatever embedding missing images raises.
     """
     recorder = _Recorder(reporter)
     sets = load_sets(config, recorder)
     labelled = load_labels(sets, config, recorder)
+    below = floor_columns(config, sets.train, list(sets.tests.values()))
     if config.name is not None:
         _refuse_other_run(config.output_dir / config.name, config)
+    if config.device != "auto":
+        resolve_device(config.device)  # a device that is not there is said before any work
     features = load_features(config, sets, recorder)
-    folder = config.output_dir / (config.name or f"{features.target.tag}-logreg")
+    folder = config.output_dir / (config.name or default_name(config, features.target.tag))
     _refuse_other_run(folder, config)
-    data = {name: _join(name, sets, labelled, features) for name in sets.named()}
+    data = join_splits(sets, labelled, features)
+    _warn_of_near_duplicates(data, recorder)
+    if config.null:
+        data = _permuted(config, data)
 
-    choice = _choose(config, labelled, data, recorder)
-    fit = fit_probe(config, labelled, data["train"], _values(config, labelled, choice))
-    _warn_of_fit(fit, recorder)
-    predictions = {name: predict(fit, data[name]) for name in sets.tests}
-    evaluations = {name: _evaluate(config, fit, predictions[name]) for name in sets.tests}
+    task = labelled.task
+    fitted = fit_probe(config, task, data["train"], data.get("val"), recorder)
+    _warn_of_fit(fitted, recorder)
+    results, predictions = _evaluate(config, task, data, fitted, below)
+    curve = label_efficiency(config, task, data, recorder)
     report = build_report(
         folder.name,
         config,
         sets,
         labelled,
         features,
-        fit,
-        choice,
-        evaluations,
+        fitted.report,
+        results,
+        curve,
         tuple(recorder.warnings),
     )
-    _write(folder, report, predictions, sets, config, fit, features)
+    _write(folder, report, predictions, sets, config, fitted, features)
     return ProbeResult(report, folder, features.failed, config.allow_failures)
 
 
-def _join(name: str, sets: ImageSets, labelled: LabelledSets, features: ProbeFeatures) -> SplitData:
-    """Put labels and features of one split together, by position in its manifest."""
-    manifest, split, labels = sets.named()[name], features.splits[name], labelled.labels[name]
-    patients = manifest.patients
-    image_ids = tuple(manifest.image_ids[row] for row in split.kept)
-    check_features(split.features, image_ids)  # names the image, before a solver meets its NaN
-    return SplitData(
-        image_ids,
-        tuple(patients[row] for row in split.kept),
-        split.features,
-        labels.values[split.kept],
-        labels.known[split.kept],
-    )
+def default_name(config: ProbeConfig, tag: str) -> str:
+    """Return the name of a run that was given none; a null control never takes a real one's."""
+    return f"{tag}-{config.kind}{'-null' if config.null else ''}"
 
 
-def _default_c(labelled: LabelledSets) -> float:
-    return DEFAULT_C_MULTICLASS if labelled.task.kind == "multiclass" else DEFAULT_C
+def _permuted(config: ProbeConfig, data: dict[str, SplitData]) -> dict[str, SplitData]:
+    rng = np.random.default_rng(config.seed)
+    return {
+        name: permute_by_patient(split, rng) if name in {"train", "val"} else split
+        for name, split in data.items()
+    }
 
 
-def _choose(
-    config: ProbeConfig, labelled: LabelledSets, data: dict[str, SplitData], reporter: Reporter
-) -> Choice | None:
-    """Choose C on validation, if that is what was asked for and there is a validation split."""
-    if isinstance(config.C, float) or (config.C is None and "val" not in data):
-        return None
-    if "val" not in data:
-        raise UsageError("--C auto needs a validation split: C is chosen there. Or give a number.")
-    train, val = data["train"], data["val"]
-    names, kind = labelled.task.names, labelled.task.kind
-    reporter.notice(f"choosing C on {len(val.image_ids):,} validation images")
+def _warn_of_near_duplicates(data: dict[str, SplitData], reporter: Reporter) -> None:
+    """Say which images of a test or validation set look just like one of train.
 
-    solver = LogisticSolver(
-        train.features, train.values, train.known, kind, names, max_iter=config.max_iter
-    )
-    return choose_c(
-        solver,
-        train.features,
-        Validation(val.features, val.values, val.known),
-        names=names,
-        kind=kind,
-        default_c=_default_c(labelled),
-    )
+    Copies to the byte have been counted already, with their content. Training features on disk
+    are not compared.
+    """
+    train = data["train"]
+    if not isinstance(train.features, np.ndarray):
+        return
+    for name, split in data.items():
+        if name == "train" or not isinstance(split.features, np.ndarray):
+            continue
+        found = near_duplicates(split.features, train.features)
+        if len(found.rows):
+            row, twin = int(found.rows[0]), int(found.twins[0])
+            reporter.warning(
+                f"{len(found.rows):,} images of {name} look nearly the same as one of train to "
+                f"this backbone (cosine from {found.similarity.min():.4f}; such as "
+                f"{split.image_ids[row]} and {train.image_ids[twin]}): look at them."
+            )
 
 
-def _values(
-    config: ProbeConfig, labelled: LabelledSets, choice: Choice | None
-) -> float | tuple[float, ...]:
-    if choice is not None:
-        return choice.values
-    return config.C if isinstance(config.C, float) else _default_c(labelled)
-
-
-def fit_probe(
-    config: ProbeConfig, labelled: LabelledSets, train: SplitData, values: float | tuple[float, ...]
-) -> LogisticFit:
-    """Fit the probe on the training rows, and on nothing else."""
-    return fit_logistic(
-        train.features,
-        train.values,
-        train.known,
-        labelled.task.kind,
-        names=labelled.task.names,
-        C=values,
-        max_iter=config.max_iter,
-        ids=train.image_ids,
-    )
-
-
-def _warn_of_fit(fit: LogisticFit, reporter: Reporter) -> None:
-    if len(fit.not_fitted) == len(fit.names):
-        whys = "; ".join(f"{name}: {why}" for name, why in fit.not_fitted.items())
+def _warn_of_fit(fitted: FittedProbe, reporter: Reporter) -> None:
+    probe = fitted.probe
+    if len(probe.not_fitted) == len(probe.names):
+        whys = "; ".join(f"{name}: {why}" for name, why in probe.not_fitted.items())
         raise DataError(f"no label can be fitted on the training set ({whys}).")
-    for name, why in fit.not_fitted.items():
+    for name, why in probe.not_fitted.items():
         reporter.warning(f"{name}: {why}.")
-    unfinished = [label.name for label in fit.labels if label.converged is False]
+    unfinished = [label.name for label in probe.labels if label.converged is False]
     if unfinished:
         reporter.warning(
             f"the solver stopped before it had converged for {', '.join(unfinished)}: raise "
@@ -222,33 +184,43 @@ def _warn_of_fit(fit: LogisticFit, reporter: Reporter) -> None:
         )
 
 
-def predict(fit: LogisticFit, data: SplitData) -> Predictions:
-    """Score the rows of one split."""
-    logits = fit.decision(data.features, ids=data.image_ids)
-    return Predictions(
-        image_ids=data.image_ids,
-        patient_ids=data.patients,
-        names=fit.names,
-        values=data.values,
-        known=data.known,
-        logits=logits,
-        probabilities=fit.probabilities(data.features, ids=data.image_ids),
-    )
-
-
-def _evaluate(config: ProbeConfig, fit: LogisticFit, predictions: Predictions) -> Evaluation:
-    return evaluate(
-        predictions.values,
-        predictions.logits,
-        known=predictions.known,
-        names=predictions.names,
-        kind=fit.kind,
-        patients=predictions.patient_ids,
-        image_ids=predictions.image_ids,
-        not_scored=fit.not_fitted,
-        n_replicates=config.replicates,
-        seed=config.seed,
-    )
+def _evaluate(
+    config: ProbeConfig,
+    task: Task,
+    data: dict[str, SplitData],
+    fitted: FittedProbe,
+    below: tuple[str, ...],
+) -> tuple[tuple[SetReport, ...], dict[str, Predictions]]:
+    """Score validation for its thresholds, then every test set."""
+    val = data.get("val")
+    floor = fit_floor(below, task, data["train"], val) if below else None
+    not_scored = dict(fitted.probe.not_fitted)
+    scored = {
+        name: score_split(config, task, split, fitted.decision(split.features), floor)
+        for name, split in data.items()
+        if name != "train"
+    }
+    thresholds = choose_operating_points(config, scored.get("val"), not_scored)
+    results: list[SetReport] = []
+    for name, rows in scored.items():
+        if name == "val":
+            continue
+        result = evaluate_set(
+            config,
+            task.kind,
+            name,
+            rows,
+            not_scored=not_scored,
+            thresholds=thresholds,
+            floor=floor,
+        )
+        if results:
+            first = results[0].name
+            internal = (first, scored[first].predictions)
+            drop = drop_from(config, task.names, internal, rows.predictions, not_scored)
+            result = replace(result, drop=drop)
+        results.append(result)
+    return tuple(results), {result.name: scored[result.name].predictions for result in results}
 
 
 def run_settings(config: ProbeConfig) -> str:
@@ -293,7 +265,7 @@ def _write(
     predictions: dict[str, Predictions],
     sets: ImageSets,
     config: ProbeConfig,
-    fit: LogisticFit,
+    fitted: FittedProbe,
     features: ProbeFeatures,
 ) -> None:
     with disk_errors(folder, "No result was written."):
@@ -301,7 +273,7 @@ def _write(
     if sets.drawn:
         write_text(folder / "split.csv", _split_csv(sets), step="run.split")
     backbone = report.backbone
-    save_probe(folder, fit, ProbeMeta(backbone.tag, backbone.fingerprint))
+    save_probe(folder, fitted.probe, ProbeMeta(backbone.tag, backbone.fingerprint))
     made = provenance() | {"features": features.info.provenance}
     write_run(folder, report, predictions, run_settings(config), made)
 

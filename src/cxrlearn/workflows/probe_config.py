@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
+from cxrlearn.data.origins import check_origins
 from cxrlearn.errors import UsageError
+from cxrlearn.evaluation.thresholds import parse_rule
 from cxrlearn.runtime.devices import device_problems, usable_cores
 from cxrlearn.workflows.settings import NamedPath
+
+_ONLY = {
+    "logreg": ("C", "max_iter", "solver", "standardize"),
+    "linear": ("learning_rate", "epochs"),
+    "knn": ("k",),
+}
+"""Settings that mean something to one probe alone."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,19 +80,58 @@ class ProbeConfig:
     limit: int | None = None
     """Use the first rows of each manifest only."""
 
-    use_logreg: bool = True
-    """Logistic regression; the only probe so far."""
+    use_logreg: bool | None = None
+    """Logistic regression: the default."""
+    linear: bool = False
+    """A linear layer trained by gradient descent instead."""
+    knn: bool = False
+    """Nearest neighbours instead."""
+    solver: Literal["batched", "sklearn"] = "batched"
+    """Whose solver fits logistic regression: ours, certified, or scikit-learn's in float64."""
+    class_weight: Literal["none", "balanced"] = "none"
+    """balanced: rows weigh inversely to the frequency of their class."""
+    standardize: bool = False
+    """Divide each feature by its standard deviation in train before fitting."""
     C: float | Literal["auto"] | None = None
     """Inverse regularisation strength; None is `auto` where there is a validation split."""
     max_iter: int = 500
     """Most iterations of the solver."""
+    learning_rate: tuple[float, ...] = ()
+    """Of the linear layer; several are tried side by side. () is a grid about 1e-3."""
+    epochs: int = 100
+    """Most epochs of the linear layer."""
+    k: int | None = None
+    """Neighbours; None chooses on validation."""
+    train_fraction: tuple[float, ...] = ()
+    """Shares of the training patients for a label-efficiency curve."""
+    few_shot: tuple[int, ...] = ()
+    """Numbers of positive and negative patients for each label, for the same curve."""
+    repeats: int = 5
+    """Random subsets of each size."""
+    null: bool = False
+    """Permute the labels of train and validation by patient: AUROC should be near 0.5."""
+
+    operating_point: tuple[str, ...] = ("youden",)
+    """Rules by which validation chooses thresholds."""
+    subgroup: tuple[str, ...] = ()
+    """Columns whose values divide results; () is sex, age and view where found, `none` is none."""
+    floor_columns: tuple[str, ...] = ()
+    """Columns of the shortcut floor; () is age, sex and view where found, `none` is no floor."""
+    aggregate_by: str | None = None
+    """`patient` or a column, such as a study id: one prediction for each value."""
+    aggregate: Literal["mean", "max"] = "mean"
+    """Mean of the probabilities, or the highest."""
+    origin: tuple[str, ...] = ()
+    """Public datasets that the images come from."""
     replicates: int = 1000
     """Bootstrap replicates behind each interval."""
     seed: int = 0
-    """Seed of the split and of the bootstrap."""
+    """Seed of everything drawn: split, replicates, subsets, order of rows."""
+    memory_limit: float | None = None
+    """GiB; training features that need more are streamed. None is what the machine has free."""
 
     device: str = "auto"
-    """Where images that have no features yet are embedded."""
+    """Where the probe is fitted, and images that have no features yet are embedded."""
     gpus: tuple[str, ...] = ()
     """Start one embedding worker on each."""
     batch_size: int = 32
@@ -98,7 +146,7 @@ class ProbeConfig:
     output_dir: Path = Path("runs")
     """Where the run's folder is made."""
     name: str | None = None
-    """Name of the run; None is `<tag>-logreg`."""
+    """Name of the run; None is `<tag>-<probe>`."""
     overwrite: bool = False
     """Overwrite a run of the same name that was made with other settings."""
 
@@ -112,8 +160,7 @@ class ProbeConfig:
             object.__setattr__(self, "workers", usable_cores())
         problems = [*self._source_problems(), *self._number_problems()]
         problems += device_problems(self.device, self.gpus)
-        if not self.use_logreg:
-            problems.append("--use-logreg is the only probe so far; leave it on.")
+        problems += self._probe_problems()
         if self.name is not None and (
             self.name in {"", ".", ".."} or set(self.name) & set('/\\:*?"<>|')
         ):
@@ -153,8 +200,35 @@ class ProbeConfig:
         ]
         return problems
 
-    def _number_problems(self) -> list[str]:
+    @property
+    def kind(self) -> Literal["logreg", "linear", "knn"]:
+        """Which probe."""
+        return "linear" if self.linear else "knn" if self.knn else "logreg"
+
+    def _probe_problems(self) -> list[str]:
+        chosen = {"--use-logreg": self.use_logreg, "--linear": self.linear, "--knn": self.knn}
+        asked = [option for option, value in chosen.items() if value]
         problems = []
+        if len(asked) > 1:
+            problems.append(f"{' and '.join(asked)} exclude each other: one probe a run.")
+        if self.use_logreg is False and not asked:
+            problems.append("use_logreg = false needs another probe: linear = true or knn = true.")
+        problems += foreign_options(self, asked)
+        try:
+            object.__setattr__(self, "origin", check_origins(self.origin))
+        except UsageError as error:
+            problems.append(str(error))
+        if self.null and (self.train_fraction or self.few_shot):
+            problems.append("--null and a label-efficiency curve exclude each other.")
+        for rule in self.operating_point:
+            try:
+                parse_rule(rule)
+            except UsageError as error:
+                problems.append(f"--operating-point: {error}")
+        return problems
+
+    def _number_problems(self) -> list[str]:
+        problems = list_problems(self)
         if isinstance(self.C, float) and not 0 < self.C < float("inf"):
             problems.append(f"--C: expected a positive number or auto, got {self.C}.")
         if self.C == "auto" and self.csv is None and self.val_csv is None:
@@ -164,6 +238,8 @@ class ProbeConfig:
             )
         for key, least in (
             ("max_iter", 1),
+            ("epochs", 1),
+            ("repeats", 1),
             ("replicates", 100),
             ("batch_size", 1),
             ("workers", 0),
@@ -174,8 +250,10 @@ class ProbeConfig:
                     f"--{key.replace('_', '-')}: expected at least {least}, got "
                     f"{getattr(self, key)}."
                 )
-        if self.limit is not None and self.limit < 1:
-            problems.append(f"--limit: expected at least 1, got {self.limit}.")
+        for key in ("limit", "k"):
+            value = getattr(self, key)
+            if value is not None and value < 1:
+                problems.append(f"--{key}: expected at least 1, got {value}.")
         if self.random_weights is not None and self.random_weights < 0:
             problems.append(f"--random-weights: expected at least 0, got {self.random_weights}.")
         return problems
@@ -185,3 +263,39 @@ class ProbeConfig:
         if len(self.test_csv) == 1:
             return [self.test_csv[0].name or "test"]
         return [file.name or file.path.stem for file in self.test_csv]
+
+
+def foreign_options(config: ProbeConfig, asked: list[str]) -> list[str]:
+    """Return a problem for each setting that was given and belongs to another probe."""
+    defaults = {field.name: field.default for field in fields(ProbeConfig)}
+    named = asked[0] if len(asked) == 1 else "--use-logreg"
+    owner = {"logreg": "logistic regression", "linear": "--linear", "knn": "--knn"}
+    return [
+        f"--{key.replace('_', '-')} belongs to {owner[kind]}, not to {named}."
+        for kind, keys in _ONLY.items()
+        if kind != config.kind
+        for key in keys
+        if getattr(config, key) != defaults[key]
+    ]
+
+
+def list_problems(config: ProbeConfig) -> list[str]:
+    """Return what is wrong with numbers given as lists."""
+    problems = [
+        f"--train-fraction: expected shares above 0 and at most 1, got {share}."
+        for share in config.train_fraction
+        if not 0 < share <= 1
+    ]
+    problems += [
+        f"--few-shot: expected at least 1 patient, got {shots}."
+        for shots in config.few_shot
+        if shots < 1
+    ]
+    problems += [
+        f"--learning-rate: expected a positive number, got {rate}."
+        for rate in config.learning_rate
+        if not 0 < rate < float("inf")
+    ]
+    if config.memory_limit is not None and not config.memory_limit > 0:
+        problems.append(f"--memory-limit: expected a positive number, got {config.memory_limit}.")
+    return problems

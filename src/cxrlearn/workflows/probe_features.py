@@ -12,7 +12,9 @@ from cxrlearn.backbones.registry import resolve
 from cxrlearn.errors import DataError, UsageError, WeightsError
 from cxrlearn.features.fingerprint import feature_tag
 from cxrlearn.features.plan import Catalogue, unique_images
-from cxrlearn.features.store import read_failed, read_index, read_info, read_rows
+from cxrlearn.features.store import read_failed, read_index, read_info
+from cxrlearn.features.stored_rows import StoredRows
+from cxrlearn.runtime.memory import available_memory
 from cxrlearn.workflows.embed import images_of, run_embed
 from cxrlearn.workflows.embed_config import EmbedConfig
 from cxrlearn.workflows.targets import Target, resolve_target
@@ -29,14 +31,21 @@ if TYPE_CHECKING:
     from cxrlearn.workflows.probe_config import ProbeConfig
 
 
+_SHARE = 0.8
+"""Share of the free memory that a probe may take."""
+_WORKING = 2**30
+"""Bytes that a fit takes beside the features."""
+
+
 @dataclass(frozen=True)
 class SplitFeatures:
     """The features of one split, without the rows that have none."""
 
     kept: NDArray[np.intp]
-    """Positions in the manifest of the rows that have features, ascending."""
-    features: NDArray[np.float32]
-    """(len(kept), D)."""
+    """Positions in the manifest of the rows that have features; ascending, or, where features
+    stay on disk, in the order of the file."""
+    features: NDArray[np.float32] | StoredRows
+    """(len(kept), D); on disk where memory does not hold them."""
     content_hashes: frozenset[bytes]
     """SHA-256 of the image files kept."""
     failed: dict[str, str]
@@ -150,12 +159,24 @@ def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> P
         rows = _rows(target, sets)
     failed = read_failed(target.file)
     hashes = read_index(target.file).content_hash
+    streamed = _streamed(config, rows["train"], read_info(target.file).fingerprint.dim)
+    if streamed:
+        reporter.notice(
+            "the training features do not fit into memory twice: they are read from disk as needed."
+        )
     splits = {
-        name: _split(target, manifest, rows[name], failed, hashes)
+        name: _split(target, manifest, rows[name], failed, hashes, streamed and name == "train")
         for name, manifest in sets.named().items()
     }
     _warn_of_shared_images(splits, config, reporter)
     return ProbeFeatures(target, read_info(target.file), splits)
+
+
+def _streamed(config: ProbeConfig, rows: NDArray[np.intp], dim: int) -> bool:
+    """Return whether the training features are too large: they are held twice while fitting."""
+    limit = config.memory_limit
+    budget = available_memory() * _SHARE if limit is None else limit * 2**30
+    return 2 * 4 * dim * int((rows >= 0).sum()) + _WORKING > budget
 
 
 def _warn_of_shared_images(
@@ -191,8 +212,11 @@ def _split(
     rows: NDArray[np.intp],
     failed: dict[str, str],
     hashes: NDArray[np.bytes_],
+    streamed: bool,  # noqa: FBT001 - internal
 ) -> SplitFeatures:
     kept = np.flatnonzero(rows >= 0)
+    if streamed:  # neighbours in the file are read together
+        kept = kept[np.argsort(rows[kept], kind="stable")]
     without = [manifest.image_ids[position] for position in np.flatnonzero(rows < 0)]
     unreadable = {name: failed[name] for name in without if name in failed}
     if len(kept) == 0:
@@ -202,7 +226,8 @@ def _split(
             f"{why}). "
             "Check --image-root and the paths in the manifest."
         )
-    features = read_rows(target.file, rows[kept])
+    stored = StoredRows(target.file, rows[kept], read_info(target.file).fingerprint.dim)
+    features = stored if streamed else stored[slice(None)]
     lost = len(without) - sum(name in unreadable for name in without)
     contents = frozenset(bytes(digest) for digest in hashes[rows[kept]])
     return SplitFeatures(kept, features, contents, unreadable, lost)

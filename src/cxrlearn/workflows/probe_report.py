@@ -7,28 +7,22 @@ from typing import TYPE_CHECKING, Literal
 from cxrlearn.backbones.spec import LibraryWeights
 from cxrlearn.backbones.weights import verification
 from cxrlearn.data.splits import patient_overlap
-from cxrlearn.probes.logistic import OBJECTIVE, SOLVER, TOLERANCE
 from cxrlearn.reports.schema import (
     BackboneReport,
     LabelCount,
     OverlapReport,
-    ProbeLabelReport,
-    ProbeReport,
     RunReport,
-    SetReport,
     SplitReport,
     TaskReport,
-    TrialReport,
 )
+from cxrlearn.workflows.pretraining import audit
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from cxrlearn.data.labels import Task
-    from cxrlearn.evaluation.results import Evaluation
-    from cxrlearn.probes.model import LogisticFit
-    from cxrlearn.probes.selection import Choice
+    from cxrlearn.reports.schema import CurvePointReport, ProbeReport, SetReport
     from cxrlearn.workflows.datasets import ImageSets, LabelledSets
     from cxrlearn.workflows.probe_config import ProbeConfig
     from cxrlearn.workflows.probe_features import ProbeFeatures
@@ -40,9 +34,9 @@ def build_report(  # noqa: PLR0913, PLR0917 - every part of a run, in the order 
     sets: ImageSets,
     labelled: LabelledSets,
     features: ProbeFeatures,
-    fit: LogisticFit,
-    choice: Choice | None,
-    evaluations: dict[str, Evaluation],
+    probe: ProbeReport,
+    results: tuple[SetReport, ...],
+    curve: tuple[CurvePointReport, ...],
     warnings: tuple[str, ...],
 ) -> RunReport:
     """Put a run's report together."""
@@ -57,9 +51,14 @@ def build_report(  # noqa: PLR0913, PLR0917 - every part of a run, in the order 
             OverlapReport(found.a, found.b, found.patients, found.examples)
             for found in patient_overlap(sets.named())
         ),
-        probe=_probe(config, fit, choice),
-        results=tuple(SetReport(test, evaluations[test]) for test in sets.tests),
+        probe=probe,
+        results=results,
         warnings=warnings,
+        pretraining=()
+        if config.random_weights is not None
+        else audit(features.target.resolved, config.origin, tuple(sets.tests)),
+        curve=curve,
+        null_control=config.null,
     )
 
 
@@ -128,37 +127,4 @@ def _counts(
             masked=int((~known[:, i]).sum()),
         )
         for i, name in enumerate(names)
-    )
-
-
-def _probe(config: ProbeConfig, fit: LogisticFit, choice: Choice | None) -> ProbeReport:
-    labels = []
-    for number, label in enumerate(fit.labels):
-        chosen = None if choice is None else choice.labels[number]
-        given: Literal["given", "default"] = "given" if isinstance(config.C, float) else "default"
-        labels.append(
-            ProbeLabelReport(
-                name=label.name,
-                C=label.C,
-                c_from=None if label.C is None else given if chosen is None else chosen.how,
-                strength=None if chosen is None else chosen.strength,
-                at_limit=chosen is not None and chosen.at_limit,
-                iterations=label.iterations,
-                converged=label.converged,
-                positives=label.positives,
-                negatives=label.negatives,
-                reason=label.reason,
-                notes=label.notes,
-            )
-        )
-    path = () if choice is None else choice.path
-    return ProbeReport(
-        kind="logreg",
-        solver=SOLVER,
-        objective=OBJECTIVE,
-        max_iter=config.max_iter,
-        tolerance=TOLERANCE,
-        seed=config.seed,
-        labels=tuple(labels),
-        path=tuple(TrialReport(one.strength, one.C, one.losses, one.shared) for one in path),
     )

@@ -43,7 +43,8 @@ DATA_KEYS = frozenset(
     {
         "csv", "train_csv", "val_csv", "test_csv", "images", "image_root", "path_column",
         "split_column", "split_by_image", "class_columns", "positive", "task", "num_classes",
-        "blank", "uncertain", "patient_column", "intensity", "strict",
+        "blank", "uncertain", "patient_column", "intensity", "strict", "subgroup",
+        "floor_columns", "origin",
     }
 )  # fmt: skip
 """What `[data]` may hold: it says what the data are, for every command."""

@@ -1,0 +1,323 @@
+"""From a fitted probe to what each test set says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.special import expit
+
+from cxrlearn.data.ages import age_bands
+from cxrlearn.errors import DataError
+from cxrlearn.evaluation.aggregate import aggregate_rows
+from cxrlearn.evaluation.compare import resolvable_difference
+from cxrlearn.evaluation.evaluate import evaluate
+from cxrlearn.evaluation.independent import SetScores, independent_macro_difference
+from cxrlearn.evaluation.paired import paired_macro_difference
+from cxrlearn.evaluation.strata import auroc_within_strata
+from cxrlearn.evaluation.subgroups import evaluate_subgroups
+from cxrlearn.evaluation.thresholds import choose_thresholds
+from cxrlearn.reports.predictions import Predictions
+from cxrlearn.reports.schema import DropReport, FloorReport, ResolvableReport, SetReport
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from cxrlearn.data.manifest import Manifest
+    from cxrlearn.data.tasks import Task
+    from cxrlearn.evaluation.thresholds import Threshold
+    from cxrlearn.workflows.probe_config import ProbeConfig
+    from cxrlearn.workflows.probe_data import SplitData
+    from cxrlearn.workflows.shortcut_floor import ShortcutFloor
+
+OFF = ("none",)
+
+Cells = tuple[str | None, ...]
+
+
+@dataclass(frozen=True)
+class ScoredSplit:
+    """What is evaluated: one row an image, or one a group of images."""
+
+    predictions: Predictions
+    """Ids, patients, truth and scores."""
+    columns: dict[str, Cells]
+    """Subgroup columns, where the rows of a group agree."""
+    strata: tuple[str, ...]
+    """Those that make the strata: view and sex."""
+    floor: NDArray[np.float64] | None
+    """(N, L) log-odds of the shortcut floor."""
+
+
+def score_split(
+    config: ProbeConfig,
+    task: Task,
+    data: SplitData,
+    logits: NDArray[np.float64],
+    floor: ShortcutFloor | None,
+) -> ScoredSplit:
+    """Put the scores of one split together, aggregated if asked for.
+
+    Raises:
+        DataError: the column to aggregate by, or of a subgroup, is missing.
+    """
+    columns, strata = _columns(config, data.manifest)
+    below = None if floor is None else floor.decision(data.manifest)
+    if config.aggregate_by is None:
+        return ScoredSplit(
+            _predictions(task, data.image_ids, data.patients, (data.values, data.known), logits),
+            columns,
+            strata,
+            below,
+        )
+    groups = _groups(config.aggregate_by, data.manifest)
+    merged = aggregate_rows(
+        data.values, data.known, logits, groups, how=config.aggregate, kind=task.kind
+    )
+    members = [np.flatnonzero(merged.codes == code) for code in range(len(merged.groups))]
+    ids = tuple(
+        group if group is not None else data.image_ids[int(rows[0])]
+        for group, rows in zip(merged.groups, members, strict=True)
+    )
+    if below is not None:
+        below = aggregate_rows(
+            data.values, data.known, below, groups, how=config.aggregate, kind=task.kind
+        ).y_score
+    return ScoredSplit(
+        _predictions(
+            task,
+            ids,
+            _agreed(data.patients, members),
+            (merged.y_true, merged.known),
+            merged.y_score,
+        ),
+        {name: _agreed(cells, members) for name, cells in columns.items()},
+        strata,
+        below,
+    )
+
+
+def _predictions(
+    task: Task,
+    ids: tuple[str, ...],
+    patients: Cells,
+    labels: tuple[NDArray[np.int8], NDArray[np.bool_]],
+    logits: NDArray[np.float64],
+) -> Predictions:
+    return Predictions(
+        image_ids=ids,
+        patient_ids=patients,
+        names=task.names,
+        values=labels[0],
+        known=labels[1],
+        logits=logits,
+        probabilities=np.asarray(expit(logits), dtype=np.float64),
+    )
+
+
+def _groups(column: str, manifest: Manifest) -> list[str | None]:
+    name = manifest.columns.patient if column == "patient" else column
+    if name is None or name not in manifest.table.columns:
+        raise DataError(
+            f"{manifest.file} has no column {column!r} to aggregate by (--aggregate-by). "
+            f"Columns: {', '.join(map(str, manifest.table.columns))}."
+        )
+    return list(manifest.column(name))
+
+
+def _agreed(cells: Cells, members: list[NDArray[np.intp]]) -> Cells:
+    """Return the one value of each group, None where its rows differ."""
+    found = ({cells[row] for row in rows.tolist()} for rows in members)
+    return tuple(values.pop() if len(values) == 1 else None for values in found)
+
+
+def _columns(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str, Cells], tuple[str, ...]]:
+    """Return the subgroup columns of a set, ages in bands, and which of them make the strata."""
+    roles, there = manifest.columns, set(manifest.table.columns)
+    if config.subgroup == OFF:
+        return {}, ()
+    wanted = config.subgroup or [name for name in (roles.sex, roles.age, roles.view) if name]
+    absent = [name for name in wanted if name not in there]
+    if absent:
+        raise DataError(
+            f"{manifest.file} has no column {absent[0]!r} (--subgroup). "
+            f"Columns: {', '.join(map(str, manifest.table.columns))}."
+        )
+    columns = {}
+    for name in wanted:
+        cells = tuple(manifest.column(name))
+        columns[name] = tuple(age_bands(cells)) if name == roles.age else cells
+    strata = tuple(name for name in (roles.view, roles.sex) if name in columns and name)
+    return columns, strata
+
+
+def choose_operating_points(
+    config: ProbeConfig, val: ScoredSplit | None, not_scored: dict[str, str]
+) -> tuple[tuple[Threshold, ...], ...] | None:
+    """Choose thresholds on validation; None without one."""
+    if val is None:
+        return None
+    rows = val.predictions
+    return choose_thresholds(
+        rows.values,
+        rows.logits,
+        known=rows.known,
+        names=rows.names,
+        rules=config.operating_point,
+        not_scored=not_scored,
+    )
+
+
+def evaluate_set(
+    config: ProbeConfig,
+    kind: str,
+    name: str,
+    scored: ScoredSplit,
+    *,
+    not_scored: dict[str, str],
+    thresholds: tuple[tuple[Threshold, ...], ...] | None,
+    floor: ShortcutFloor | None,
+) -> SetReport:
+    """Evaluate one test set: metrics, subgroups, strata, the floor and what the set can tell."""
+    rows = scored.predictions
+    evaluation = evaluate(
+        rows.values,
+        rows.logits,
+        known=rows.known,
+        names=rows.names,
+        kind=kind,
+        patients=rows.patient_ids,
+        image_ids=rows.image_ids,
+        not_scored=not_scored,
+        thresholds=thresholds,
+        n_replicates=config.replicates,
+        seed=config.seed,
+    )
+    below = _floor(config, kind, scored, not_scored, floor)
+    return SetReport(
+        name=name,
+        evaluation=evaluation,
+        subgroups=()
+        if not scored.columns
+        else evaluate_subgroups(
+            rows.values,
+            rows.logits,
+            known=rows.known,
+            names=rows.names,
+            kind=kind,
+            patients=rows.patient_ids,
+            image_ids=rows.image_ids,
+            not_scored=not_scored,
+            columns=scored.columns,
+            n_replicates=config.replicates,
+            seed=config.seed,
+        ),
+        within_strata=None
+        if not scored.strata
+        else auroc_within_strata(
+            rows.values,
+            rows.logits,
+            known=rows.known,
+            names=rows.names,
+            kind=kind,
+            patients=rows.patient_ids,
+            image_ids=rows.image_ids,
+            not_scored=not_scored,
+            columns={column: scored.columns[column] for column in scored.strata},
+            n_replicates=config.replicates,
+            seed=config.seed,
+        ),
+        floor=below,
+        resolvable=_resolvable(below),
+    )
+
+
+def _floor(
+    config: ProbeConfig,
+    kind: str,
+    scored: ScoredSplit,
+    not_scored: dict[str, str],
+    floor: ShortcutFloor | None,
+) -> FloorReport | None:
+    if floor is None or scored.floor is None:
+        return None
+    rows = scored.predictions
+    whole = evaluate_subgroups(
+        rows.values,
+        scored.floor,
+        known=rows.known,
+        names=rows.names,
+        kind=kind,
+        patients=rows.patient_ids,
+        image_ids=rows.image_ids,
+        not_scored=floor.fit.not_fitted,
+        columns={"all": ("all",) * len(rows.image_ids)},
+        n_replicates=config.replicates,
+        seed=config.seed,
+    )[0]
+    difference = paired_macro_difference(
+        rows.values,
+        rows.known,
+        rows.logits,
+        scored.floor,
+        rows.patient_ids,
+        names=rows.names,
+        image_ids=rows.image_ids,
+        without_scores=not_scored.keys() | floor.fit.not_fitted.keys(),
+        n_replicates=config.replicates,
+        seed=config.seed,
+    )
+    return FloorReport(
+        columns=floor.columns,
+        macro=whole.macro,
+        labels=tuple(label.auroc for label in whole.labels),
+        difference=difference,
+        cleared=difference.low is not None and difference.low > 0,
+    )
+
+
+def _resolvable(floor: FloorReport | None) -> ResolvableReport:
+    if floor is None:
+        return ResolvableReport(
+            None,
+            None,
+            None,
+            "there is no shortcut floor to take a paired difference against: no column of age, "
+            "sex or view",
+        )
+    error = floor.difference.standard_error
+    if error is None:
+        return ResolvableReport(None, None, "the shortcut floor", floor.difference.reason)
+    return ResolvableReport(resolvable_difference(error), error, "the shortcut floor", None)
+
+
+def drop_from(
+    config: ProbeConfig,
+    names: tuple[str, ...],
+    internal: tuple[str, Predictions],
+    other: Predictions,
+    not_scored: dict[str, str],
+) -> DropReport:
+    """Return how much lower the macro AUROC is than on the first test set."""
+    found = independent_macro_difference(
+        _scores(internal[1], not_scored),
+        _scores(other, not_scored),
+        names=names,
+        n_replicates=config.replicates,
+        seed=config.seed,
+    )
+    return DropReport(
+        internal[0], found.difference, found.low, found.high, found.labels, found.reason
+    )
+
+
+def _scores(rows: Predictions, not_scored: dict[str, str]) -> SetScores:
+    return SetScores(
+        rows.values,
+        rows.logits,
+        rows.known,
+        rows.patient_ids,
+        rows.image_ids,
+        tuple(not_scored),
+    )
