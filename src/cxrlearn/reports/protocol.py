@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import Evaluation
-    from cxrlearn.reports.schema import RunReport, SplitReport
+    from cxrlearn.reports.schema import LinearReport, NeighboursReport, RunReport, SplitReport
 
 _UNKNOWN = {
     "mask": "left out, label by label",
@@ -59,13 +59,39 @@ def _size(split: SplitReport) -> str:
 
 
 def _choice(report: RunReport) -> str:
+    where = " and ".join(split.name for split in report.splits if split.role == "validation")
+    if report.probe.linear is not None:
+        return _rate_choice(report.probe.linear, where)
+    if report.probe.knn is not None:
+        return _neighbour_choice(report.probe.knn, where)
+    return _c_choice(report, where)
+
+
+def _rate_choice(linear: LinearReport, where: str) -> str:
+    trained = f"learning rate {linear.rate:g}, weights of epoch {linear.best_epoch + 1}"
+    if linear.criterion is None:
+        return f"The linear layer: {trained} of {linear.epochs}; no split chose them."
+    limit = "; the rate lies at the end of those tried" if linear.at_limit else ""
+    return (
+        f"The linear layer: {trained} of {linear.epochs}, both chosen on {where} by "
+        f"{linear.criterion} among {len(linear.tried)} rates{limit}."
+    )
+
+
+def _neighbour_choice(knn: NeighboursReport, where: str) -> str:
+    how = "as given; no split chose it"
+    if knn.tried:
+        how = f"chosen on {where} by log-loss among {len(knn.tried)} values"
+    return f"k = {knn.k} neighbours, {how}; temperature {knn.temperature:g}."
+
+
+def _c_choice(report: RunReport, where: str) -> str:
     sources = {label.c_from for label in report.probe.labels} - {None}
     values = sorted({label.C for label in report.probe.labels if label.C is not None})
     if not sources & {"validation", "shared"}:
         said = ", ".join(f"{value:.4g}" for value in values)
         how = "as given" if sources <= {"given"} else "the default"
         return f"C = {said}, {how}; no split chose it." if said else "No label could be fitted."
-    where = " and ".join(split.name for split in report.splits if split.role == "validation")
     if report.task.kind == "multiclass":
         return f"C was chosen on {where} by cross-entropy."
     shared = [label.name for label in report.probe.labels if label.c_from == "shared"]
@@ -122,9 +148,9 @@ def _comparisons(report: RunReport) -> list[str]:
         )
     if any(result.floor is not None for result in report.results):
         said.append(
-            "The shortcut floor is the same probe, fitted on the same training rows, with who was "
-            "imaged and how instead of the image. It is cleared where the lower limit of the "
-            "paired difference (shared replicates of patients) is above zero."
+            "The shortcut floor is a probe that sees who was imaged and how, and no image, fitted "
+            "on the same training rows. It is cleared where the lower limit of the paired "
+            "difference (shared replicates of patients) is above zero."
         )
     if report.curve:
         said.append(

@@ -15,7 +15,9 @@ import pytest
 from cxrlearn.errors import DataError
 from cxrlearn.evaluation.results import Estimate
 from cxrlearn.reports.document import json_text, read_report, report_document
+from cxrlearn.reports.schema import LinearReport, NeighboursReport, RateReport
 from tests.support.run_reports import (
+    NAMES,
     full_report,
     sample_backbone,
     sample_predictions,
@@ -157,6 +159,46 @@ def test_given_and_default_c_are_told_apart_from_a_chosen_one(report: RunReport)
         ]
         changed = replace(report, probe=replace(report.probe, labels=tuple(labels)))
         assert report_document(changed, {})["protocol"][2] == f"{said}; no split chose it."
+
+
+@pytest.mark.parametrize(
+    ("criterion", "at_limit", "said"),
+    [
+        (
+            "macro AUROC",
+            True,
+            "The linear layer: learning rate 0.1, weights of epoch 8 of 100, both chosen on val by "
+            "macro AUROC among 2 rates; the rate lies at the end of those tried.",
+        ),
+        (
+            None,
+            False,
+            "The linear layer: learning rate 0.1, weights of epoch 8 of 100; no split chose them.",
+        ),
+    ],
+)
+def test_choice_of_the_linear_layer_is_said(
+    report: RunReport, criterion: str | None, *, at_limit: bool, said: str
+) -> None:
+    tried = (RateReport(0.1, 0.8, 7, None), RateReport(1.0, None, None, 3))
+    linear = LinearReport(0.1, criterion, NAMES[:2], tried, at_limit, 100, 7, 256, 0.9)
+    changed = replace(report, probe=replace(report.probe, kind="linear", linear=linear))
+    assert report_document(changed, {})["protocol"][2] == said
+
+
+@pytest.mark.parametrize(
+    ("tried", "said"),
+    [
+        (((10, 0.9), (20, 0.8)), "k = 20 neighbours, chosen on val by log-loss among 2 values"),
+        ((), "k = 20 neighbours, as given; no split chose it"),
+    ],
+)
+def test_choice_of_neighbours_is_said(
+    report: RunReport, tried: tuple[tuple[int, float], ...], said: str
+) -> None:
+    knn = NeighboursReport(20, 0.07, tried)
+    changed = replace(report, probe=replace(report.probe, kind="knn", knn=knn))
+    assert report_document(changed, {})["protocol"][2] == f"{said}; temperature 0.07."
 
 
 def test_nothing_fitted_is_said(report: RunReport) -> None:
