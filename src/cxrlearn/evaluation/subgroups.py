@@ -1,8 +1,7 @@
-"""AUROC within the parts of a set: by sex, age, view or any other column, and within strata."""
+"""AUROC within the parts of a set: by sex, age, view or any other column."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -28,9 +27,6 @@ if TYPE_CHECKING:
 
 BLANK = "(blank)"
 """The subgroup of rows without a value."""
-OLDEST = 120
-"""Ages above this are taken for mistakes."""
-_AGE = re.compile(r"0*([0-9]{1,3})(\.[0-9]*)? *([ymwd]?)(?: *(?:or more|and over|\+))?")
 
 
 def evaluate_subgroups(  # noqa: PLR0913 - as `evaluate`, keyword-only
@@ -136,30 +132,3 @@ def checked_columns(
         texts = [("" if value is None else value).strip() or BLANK for value in values]
         checked[column] = np.array(texts, dtype=object)
     return checked
-
-
-def age_bands(ages: Sequence[str | None]) -> list[str | None]:
-    """Sort ages into 0-19, 20-39, 40-59, 60-79 and 80+.
-
-    An age is a number of years as manifests write it (`63`, `63.5`, `63Y`, `85 or more`), or a
-    DICOM age string in months, weeks or days (`018M`). Others, and those above 120, are None.
-
-    Example:
-        >>> age_bands(["7", "063Y", "85 or more", "018M", "unknown", "411", None])
-        ['0-19', '60-79', '80+', '0-19', None, None, None]
-    """
-    return [None if age is None else _band(age) for age in ages]
-
-
-def _band(age: str) -> str | None:
-    match = _AGE.fullmatch(age.strip().lower())
-    if match is None:
-        return None
-    per_year = {"": 1, "y": 1, "m": 12, "w": 52, "d": 365}[match[3]]
-    years = int(match[1]) // per_year
-    if years > OLDEST:
-        return None
-    if years >= 80:
-        return "80+"
-    low = 20 * (years // 20)
-    return f"{low}-{low + 19}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,9 +9,8 @@ import numpy.typing as npt
 import pytest
 
 from cxrlearn.errors import DataError
-from cxrlearn.evaluation import subgroups
 from cxrlearn.evaluation.evaluate import evaluate
-from cxrlearn.evaluation.subgroups import age_bands, evaluate_subgroups
+from cxrlearn.evaluation.subgroups import evaluate_subgroups
 
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import Subgroup
@@ -149,22 +147,3 @@ def test_no_columns_and_no_rows_give_no_subgroups(case: Case) -> None:
 def test_column_of_another_length_is_refused_by_name(case: Case) -> None:
     with pytest.raises(DataError, match=r"Column 'sex' must have 150 values\. Got 2"):
         case.run(columns={"sex": ["F", "M"]})
-
-
-@pytest.mark.parametrize(
-    ("age", "band"),
-    [
-        ("0", "0-19"), ("19", "0-19"), ("19.9", "0-19"), ("20", "20-39"), ("39", "20-39"),
-        ("40", "40-59"), ("063Y", "60-79"), (" 63 ", "60-79"), ("63y", "60-79"), ("63.0", "60-79"),
-        ("80", "80+"), ("85 or more", "80+"), ("90+", "80+"), ("120", "80+"), ("018M", "0-19"),
-        ("012W", "0-19"), ("003D", "0-19"), ("000Y", "0-19"), ("000000063", "60-79"),
-        ("121", None), ("411", None), ("1000", None), ("-5", None), ("", None), ("unknown", None),
-        ("nan", None), ("63X", None), ("6 3", None), (None, None),
-    ],
-)  # fmt: skip
-def test_ages_are_banded_as_manifests_write_them(age: str | None, band: str | None) -> None:
-    assert age_bands([age]) == [band]
-
-
-def test_examples_in_docstrings_are_true() -> None:
-    assert doctest.testmod(subgroups).failed == 0
