@@ -15,12 +15,15 @@ from cxrlearn.reports.findings import (
     shown_name,
 )
 from cxrlearn.reports.protocol import backbone_sentence, protocol_sentences
-from cxrlearn.reports.sections import run_sections, set_sections
+from cxrlearn.reports.sections import curve_section, run_sections, set_sections
 
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import Estimate, LabelResult
     from cxrlearn.reports.schema import RunReport, SetReport
     from cxrlearn.reports.sections import Section
+
+_WORDS = 40
+"""Columns with cells of more letters hold sentences, and begin at the left."""
 
 
 def result_tables(report: RunReport, *, details: bool = False) -> list[Table | str]:
@@ -36,8 +39,8 @@ def result_tables(report: RunReport, *, details: bool = False) -> list[Table | s
         parts += [*before_findings(report, result), *after_findings(result)]
         if details:
             parts += _sections(set_sections(result))
-    if details or report.curve:
-        parts += _sections(run_sections(report))
+    curve = curve_section(report)
+    parts += _sections(run_sections(report) if details else (curve,) if curve else ())
     parts += ["", backbone_sentence(report), *protocol_sentences(report)]
     parts += [
         f"{split.name}: {split.rows - split.used} of {split.rows} images are left out, they have "
@@ -107,7 +110,9 @@ def _sections(sections: tuple[Section, ...]) -> list[Table | str]:
 def _section_table(section: Section) -> Table:
     table = _plain_table(section.title)
     for number, heading in enumerate(section.header):
-        table.add_column(escape(heading), justify="right" if number else "left", overflow="fold")
+        cells = (row[number] for row in section.rows)
+        words = number == 0 or any(isinstance(cell, str) and len(cell) > _WORDS for cell in cells)
+        table.add_column(escape(heading), justify="left" if words else "right", overflow="fold")
     for row in section.rows:
         table.add_row(*(escape(cell) if isinstance(cell, str) else _cell(cell) for cell in row))
     return table

@@ -54,7 +54,7 @@ def set_sections(result: SetReport) -> tuple[Section, ...]:
 
 def run_sections(report: RunReport) -> tuple[Section, ...]:
     """Return the sections that are not of one set: curve, pretraining, splits, fit."""
-    sections = (_curve(report), _pretraining(report), _splits(report), _fit(report))
+    sections = (curve_section(report), _pretraining(report), _splits(report), _fit(report))
     return tuple(section for section in sections if section is not None)
 
 
@@ -189,7 +189,8 @@ def _subgroup_labels(result: SetReport, column: str) -> Section:
 # --- Of the run
 
 
-def _curve(report: RunReport) -> Section | None:
+def curve_section(report: RunReport) -> Section | None:
+    """Return the label-efficiency curves as a table; None without one."""
     if not report.curve:
         return None
     sizes = {point.kind for point in report.curve}

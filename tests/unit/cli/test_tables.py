@@ -55,10 +55,21 @@ def test_a_few_lines_below_say_what_the_set_can_tell(report: RunReport) -> None:
 
 
 def test_subgroups_and_operating_points_are_shown_on_request_only(report: RunReport) -> None:
-    for part in ("test: subgroups", "view: PA <script>", "test: operating points"):
+    later = "What the backbone may have seen before"
+    for part in ("test: subgroups", "view: PA <script>", "test: operating points", later):
         assert part not in shown(report)
         assert part in shown(report, details=True)
     assert "test: labels by sex" not in shown(report, details=True)
+
+
+def test_curve_is_shown_where_one_was_asked_for(report: RunReport) -> None:
+    without = replace(report, curve=())
+    titles = [
+        [line.strip() for line in shown(one, details=details).splitlines()]
+        for one, details in ((report, False), (without, True))
+    ]
+    assert "Label efficiency" in titles[0]
+    assert "Label efficiency" not in titles[1]
 
 
 def test_report_of_before_has_no_column_for_what_it_lacks() -> None:
