@@ -159,7 +159,7 @@ TOML = [
     ("[data]\ntrain_csv = 3\n", "--train-csv (cxrlearn.toml [data]): expected one path"),
     ("[data]\nclass_columns = { a = 1 }\n", "expected one text"),
     ('[data]\nstrict = "perhaps"\n', "expected true or false, got 'perhaps'"),
-    (SETTINGS + "[probe]\nuse_logreg = false\n", "--use-logreg is the only probe so far"),
+    (SETTINGS + "[probe]\nuse_logreg = false\n", "another probe is needed: --linear or --knn"),
     ("[probe]\nquiet = true\n", "unknown key 'quiet' in [probe]"),
 ]
 

@@ -27,7 +27,8 @@ def test_probe_prints_its_report(base: Study, tmp_path: Path) -> None:
     found = document("probe", *FAST, "--output-dir", tmp_path, cwd=base.folder)
     assert set(found) == {
         "schema_version", "command", "name", "task", "backbone", "split_origin", "splits",
-        "overlaps", "probe", "results", "warnings", "protocol", "provenance",
+        "overlaps", "probe", "results", "warnings", "protocol", "provenance", "pretraining",
+        "curve", "null_control",
     }  # fmt: skip
     assert found["schema_version"] == 1
     assert found == json.loads((tmp_path / "cxr-tiny-logreg/report.json").read_text())

@@ -34,7 +34,11 @@ OPTIONS: dict[str, list[str]] = {
     ],
     "probe": [
         *SWITCHES, *BACKBONE, *DATA, *COMPUTE,
-        "--use-logreg", "--C", "--max-iter", "--replicates", "--seed",
+        "--use-logreg", "--linear", "--knn", "--C", "--solver", "--max-iter", "--class-weight",
+        "--standardize", "--learning-rate", "--epochs", "--k", "--replicates", "--seed",
+        "--operating-point", "--subgroup", "--floor-columns", "--aggregate-by", "--aggregate",
+        "--origin", "--null", "--train-fraction", "--few-shot", "--repeats", "--memory-limit",
+        "--verbose", "-v",
         "--split-column", "--split-by-image", "--patient-column", "--strict",
         "--class-columns", "--task", "--positive", "--blank", "--uncertain", "--num-classes",
         "--features-dir", "--name", "--overwrite",
@@ -88,7 +92,7 @@ def test_every_option_has_a_help_text_and_no_negative_twin(name: str) -> None:
 def test_options_and_settings_are_the_same_names(name: str, config: type) -> None:
     settings = {field.name for field in fields(config)} - HIDDEN
     typed = {parameter.name for parameter in commands()[name].params}
-    assert typed - {"config", "show_config", "quiet", "debug", "as_json"} == settings
+    assert typed - {"config", "show_config", "quiet", "verbose", "debug", "as_json"} == settings
 
 
 def test_what_the_data_section_may_hold_is_an_option_of_some_command() -> None:

@@ -167,6 +167,7 @@ class ProbeConfig:
             problems.append(f"--name: {self.name!r} cannot be the name of a folder.")
         if problems:
             raise UsageError("\n".join(problems))
+        object.__setattr__(self, "use_logreg", self.kind == "logreg")  # as saved with results
 
     def _source_problems(self) -> list[str]:
         three = [self.train_csv, self.val_csv, *self.test_csv]
@@ -212,7 +213,7 @@ class ProbeConfig:
         if len(asked) > 1:
             problems.append(f"{' and '.join(asked)} exclude each other: one probe a run.")
         if self.use_logreg is False and not asked:
-            problems.append("use_logreg = false needs another probe: linear = true or knn = true.")
+            problems.append("--use-logreg: without it, another probe is needed: --linear or --knn.")
         problems += foreign_options(self, asked)
         try:
             object.__setattr__(self, "origin", check_origins(self.origin))
