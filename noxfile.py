@@ -1,7 +1,8 @@
 """The workshop's menu: `nox` runs lint, types and tests; `nox -s NAME` runs one of the others.
 
 lint, types and tests are the defaults. On request: crash (200 kills of a running embed), bench
-(speed as ratios, in one run), golden (the checkpoint kit in full), build (sdist and wheel).
+(speed as ratios, in one run), coverage (do intervals hold what they promise), reports (pages in a
+real browser, tables in LaTeX), golden (the checkpoint kit in full), build (sdist and wheel).
 types and tests share one environment, because each copy of torch costs 6 GB of disk.
 """
 
@@ -91,8 +92,31 @@ def golden(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def bench(session: nox.Session) -> None:
-    """Measure speed as ratios against bare loops, in one run."""
-    session.run(_shared_python(session), "scripts/bench_embed.py", *session.posargs, external=True)
+    """Measure speed as ratios against bare loops and peers; after `--`: embed, probe, train."""
+    wanted = session.posargs or ["embed", "probe", "train"]
+    for name in wanted:
+        session.run(_shared_python(session), f"scripts/bench_{name}.py", external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def coverage(session: nox.Session) -> None:
+    """Simulate how often 95 % intervals hold the truth: 4,000 sets a cell, or `-- --sets N`."""
+    python = _shared_python(session)
+    session.run(python, "scripts/coverage_study.py", *session.posargs, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def reports(session: nox.Session) -> None:
+    """Open pages in a headless Chromium, compile tables with pdflatex; both have to be there."""
+    arguments = session.posargs or ["tests/reports_browser"]
+    session.run(
+        _shared_python(session),
+        "-m",
+        "pytest",
+        *arguments,
+        env={"CXRLEARN_REPORTS": "1"},
+        external=True,
+    )
 
 
 @nox.session(venv_backend="uv|virtualenv", default=False)

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from cxrlearn.errors import CxrlearnError as CxrlearnError
     from cxrlearn.features.store import read_features as read_features
+    from cxrlearn.probes.estimator import LogisticProbe as LogisticProbe
     from cxrlearn.workflows.public import load_backbone as load_backbone
 
 _PUBLIC = {
     "CxrlearnError": "cxrlearn.errors",
+    "LogisticProbe": "cxrlearn.probes.estimator",
     "load_backbone": "cxrlearn.workflows.public",
     "read_features": "cxrlearn.features.store",
 }
 
-__all__ = ["CxrlearnError", "__version__", "load_backbone", "read_features"]
+__all__ = ["CxrlearnError", "LogisticProbe", "__version__", "load_backbone", "read_features"]
 
 
 def __getattr__(name: str) -> Any:

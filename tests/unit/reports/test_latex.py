@@ -3,18 +3,10 @@
 from __future__ import annotations
 
 import re
-import shutil
-import subprocess
-from typing import TYPE_CHECKING
-
-import pytest
 
 from cxrlearn.reports.grids import comparison_grids
 from cxrlearn.reports.latex import comparison_latex, escape_latex
 from tests.support.comparisons import AWKWARD, sample_comparison
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 ALLOWED = {
     "begin", "end", "centering", "footnotesize", "caption", "toprule", "midrule", "bottomrule",
@@ -78,21 +70,3 @@ def test_negative_numbers_have_a_minus_and_names_a_hyphen() -> None:
     assert "$-$0.0" in text
     assert "run{-}1" in text
     assert "{-}0." not in text.split("raggedright")[0]
-
-
-PDFLATEX = shutil.which("pdflatex") or ""
-
-
-@pytest.mark.skipif(not PDFLATEX, reason="no LaTeX on this machine")
-def test_it_compiles(tmp_path: Path) -> None:
-    (tmp_path / "table.tex").write_text(comparison_latex(sample_comparison()), encoding="utf-8")
-    (tmp_path / "page.tex").write_text(
-        "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table}\\end{document}"
-    )
-    done = subprocess.run(
-        [PDFLATEX, "-halt-on-error", "-interaction=nonstopmode", "page.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
