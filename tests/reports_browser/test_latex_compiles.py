@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -17,8 +18,10 @@ def test_the_table_compiles_with_booktabs_alone(tmp_path: Path) -> None:
         "\\end{document}",
         encoding="utf-8",
     )
+    pdflatex = shutil.which("pdflatex")
+    assert pdflatex, "nox -s reports needs pdflatex (texlive-latex-recommended)"
     done = subprocess.run(
-        ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "page.tex"],
+        [pdflatex, "-halt-on-error", "-interaction=nonstopmode", "page.tex"],
         cwd=tmp_path,
         capture_output=True,
         check=False,
