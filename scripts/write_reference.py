@@ -22,7 +22,7 @@ import typer
 from cxrlearn.backbones.catalog import CATALOG
 from cxrlearn.backbones.records.rules import ORIGINAL
 from cxrlearn.backbones.spec import FileWeights, LibraryWeights, PackagedFile
-from cxrlearn.cli import demo, embed, init, models, probe
+from cxrlearn.cli import compare, demo, embed, init, models, probe
 from cxrlearn.cli.app import app
 from cxrlearn.workflows.embed_config import EmbedConfig
 from cxrlearn.workflows.probe_config import ProbeConfig
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from cxrlearn.backbones.spec import BackboneSpec, Preprocessing, Variant
 
-COMMAND_MODULES = (embed, probe, demo, init, models)
+COMMAND_MODULES = (embed, probe, compare, demo, init, models)
 """Importing them registers the commands."""
 CONFIGS: dict[str, type] = {"embed": EmbedConfig, "probe": ProbeConfig}
 """The commands that take settings."""

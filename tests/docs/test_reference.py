@@ -46,7 +46,7 @@ def test_check_tells_a_stale_page_and_leaves_it_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", SCRIPT.CONFIGS)
 def test_every_setting_has_an_option_and_every_option_a_setting_or_no_key(command: str) -> None:
     options = {one.name for one in SCRIPT.commands()[command].params}
-    switches = {"config", "show_config", "quiet", "debug", "as_json", "help"}
+    switches = {"config", "show_config", "quiet", "verbose", "debug", "as_json", "help"}
     assert options - switches == set(SCRIPT.config_keys(command))
 
 
