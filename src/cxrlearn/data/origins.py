@@ -22,9 +22,9 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "mimic-edema": ("mimic-cxr",),
     "padchest": (),
     "vindr-cxr": (),
-    "tbx11k": (),
-    "shenzhen": ("tbx11k",),
-    "montgomery": ("tbx11k",),
+    "shenzhen": (),
+    "montgomery": (),
+    "tbx11k": ("shenzhen", "montgomery"),
     "openi": (),
     "jsrt": (),
     "brax": (),
@@ -33,8 +33,8 @@ WITHIN: dict[str, tuple[str, ...]] = {
     "covid": (),
     "own": (),
 }
-"""Each dataset and those it shares images with by origin, as the datasets' own descriptions say:
-RSNA was taken from NIH, Shenzhen went into TBX11K. `own`: images that were never published."""
+"""Each dataset and those that it took images from, as the datasets' own descriptions say: RSNA is
+a part of NIH, TBX11K took in Shenzhen and Montgomery. `own`: images that were never published."""
 
 
 def check_origins(names: Iterable[str]) -> tuple[str, ...]:
@@ -59,7 +59,7 @@ def check_origins(names: Iterable[str]) -> tuple[str, ...]:
 def related(origin: Iterable[str], seen: Iterable[str]) -> tuple[str, ...]:
     """Return the datasets among `seen` that share images with one of `origin`.
 
-    Two datasets share images if one was taken from the other, or both from a third.
+    Two datasets share images if one took them from the other, or both from a third.
 
     Example:
         >>> related(("rsna",), ("nih", "imagenet-1k")), related(("chexpert",), ("mimic-cxr",))

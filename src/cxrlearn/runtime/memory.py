@@ -7,16 +7,19 @@ from pathlib import Path
 _CGROUP = Path("/sys/fs/cgroup")
 _UNKNOWN = 8 * 2**30
 """Assumed where the system says nothing."""
+_CACHE = ("active_file", "inactive_file")
+"""Parts of a container's memory that only keep files read before, and give way when needed."""
 
 
 def available_memory() -> int:
     """Return the bytes that can be had without swapping: of the machine, or of its container."""
-    return min(_of_machine(), _of_container())
+    return min(of_machine(), of_container())
 
 
-def _of_machine() -> int:
+def of_machine(meminfo: Path = Path("/proc/meminfo")) -> int:
+    """Return what the machine has free, files it keeps for later included."""
     try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        lines = meminfo.read_text(encoding="ascii").splitlines()
     except OSError:
         return _UNKNOWN
     for line in lines:
@@ -26,10 +29,16 @@ def _of_machine() -> int:
     return _UNKNOWN
 
 
-def _of_container() -> int:
+def of_container(folder: Path = _CGROUP) -> int:
+    """Return what the container's limit leaves; more than any machine has where there is none."""
     try:
-        limit = (_CGROUP / "memory.max").read_text(encoding="ascii").strip()
-        used = int((_CGROUP / "memory.current").read_text(encoding="ascii"))
+        limit = (folder / "memory.max").read_text(encoding="ascii").strip()
+        used = int((folder / "memory.current").read_text(encoding="ascii"))
+        parts = (folder / "memory.stat").read_text(encoding="ascii").split()
     except (OSError, ValueError):
         return 2**63
-    return 2**63 if limit == "max" else max(0, int(limit) - used)
+    if limit == "max":
+        return 2**63
+    stat = dict(zip(parts[::2], parts[1::2], strict=False))
+    cache = sum(int(stat.get(name, 0)) for name in _CACHE)
+    return max(0, int(limit) - max(0, used - cache))

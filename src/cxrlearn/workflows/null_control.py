@@ -7,23 +7,59 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from cxrlearn.workflows.probe_data import SplitData
 
+    Labels = tuple[NDArray[np.int8], NDArray[np.bool_]]
 
-def permute_by_patient(data: SplitData, rng: np.random.Generator) -> SplitData:
-    """Give every patient the labels of another one, image after image.
 
-    A patient with more images than the other starts over at the other's first image. Whatever
-    AUROC above 0.5 is left comes from a leak, or from chance.
+def permute_labels(data: dict[str, SplitData], *, seed: int) -> dict[str, SplitData]:
+    """Give every patient of train and validation the labels of another one of that split.
+
+    Images go by the order of their ids; a patient with more images than the other starts over at
+    the other's first. A patient who turns up in a later split keeps the labels got in the earlier
+    one, so a patient in train and in test can be recognised, and AUROC rises above 0.5. All other
+    labels of the test sets stay the true ones: they have nothing to do with the fit any more,
+    unless something looks at them. What the control cannot see: one picture under two patient
+    ids, for their labels are permuted apart.
+
+    Args:
+        data: splits by name, train first.
+        seed: of the permutation; the order of rows does not matter.
     """
+    rng = np.random.default_rng(seed)
+    given: dict[str, Labels] = {}
+    permuted = {}
+    for name, split in data.items():
+        groups = _groups(split)
+        if name in {"train", "val"}:
+            owners = sorted(groups.keys() - given.keys())
+            for owner, other in zip(owners, rng.permutation(len(owners)), strict=True):
+                rows = groups[owners[int(other)]]
+                given[owner] = split.values[rows], split.known[rows]
+        permuted[name] = _with_given(split, groups, given)
+    return permuted
+
+
+def _groups(split: SplitData) -> dict[str, list[int]]:
+    """Return the rows of every patient by image id; an image without one is its own patient."""
     groups: dict[str, list[int]] = {}
-    for row, (patient, image) in enumerate(zip(data.patients, data.image_ids, strict=True)):
+    for row in sorted(range(len(split.image_ids)), key=split.image_ids.__getitem__):
+        patient = split.patients[row]
         # The mark keeps the id of an image from being taken for the patient of another.
-        groups.setdefault(f"image\0{image}" if patient is None else patient, []).append(row)
-    owners = sorted(groups)
-    source = np.empty(len(data.image_ids), dtype=np.intp)
-    for owner, other in zip(owners, rng.permutation(len(owners)), strict=True):
-        theirs = groups[owners[int(other)]]
+        key = f"image\0{split.image_ids[row]}" if patient is None else patient
+        groups.setdefault(key, []).append(row)
+    return groups
+
+
+def _with_given(
+    split: SplitData, groups: dict[str, list[int]], given: dict[str, Labels]
+) -> SplitData:
+    values, known = split.values.copy(), split.known.copy()
+    for owner in groups.keys() & given.keys():
+        theirs = given[owner]
         for position, row in enumerate(groups[owner]):
-            source[row] = theirs[position % len(theirs)]
-    return data.with_labels(data.values[source], data.known[source])
+            values[row] = theirs[0][position % len(theirs[0])]
+            known[row] = theirs[1][position % len(theirs[1])]
+    return split.with_labels(values, known)

@@ -19,10 +19,12 @@ from cxrlearn.runtime.devices import resolve_device
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
 from cxrlearn.workflows.datasets import load_labels, load_sets
-from cxrlearn.workflows.null_control import permute_by_patient
+from cxrlearn.workflows.null_control import permute_labels
 from cxrlearn.workflows.probe_curve import label_efficiency
 from cxrlearn.workflows.probe_data import join_splits
 from cxrlearn.workflows.probe_evaluate import (
+    OFF,
+    check_columns,
     choose_operating_points,
     drop_from,
     evaluate_set,
@@ -101,7 +103,10 @@ def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
     recorder = _Recorder(reporter)
     sets = load_sets(config, recorder)
     labelled = load_labels(sets, config, recorder)
-    below = floor_columns(config, sets.train, list(sets.tests.values()))
+    tests = list(sets.tests.values())
+    check_columns(config, sets.val, tests)
+    others = tests if sets.val is None else [sets.val, *tests]
+    below = floor_columns(config, sets.train, others)
     if config.name is not None:
         _refuse_other_run(config.output_dir / config.name, config)
     if config.device != "auto":
@@ -112,7 +117,7 @@ def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
     data = join_splits(sets, labelled, features)
     _warn_of_near_duplicates(data, recorder)
     if config.null:
-        data = _permuted(config, data)
+        data = permute_labels(data, seed=config.seed)
 
     task = labelled.task
     fitted = fit_probe(config, task, data["train"], data.get("val"), recorder)
@@ -137,14 +142,6 @@ def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
 def default_name(config: ProbeConfig, tag: str) -> str:
     """Return the name of a run that was given none; a null control never takes a real one's."""
     return f"{tag}-{config.kind}{'-null' if config.null else ''}"
-
-
-def _permuted(config: ProbeConfig, data: dict[str, SplitData]) -> dict[str, SplitData]:
-    rng = np.random.default_rng(config.seed)
-    return {
-        name: permute_by_patient(split, rng) if name in {"train", "val"} else split
-        for name, split in data.items()
-    }
 
 
 def _warn_of_near_duplicates(data: dict[str, SplitData], reporter: Reporter) -> None:
@@ -195,8 +192,11 @@ def _evaluate(
     val = data.get("val")
     floor = fit_floor(below, task, data["train"], val) if below else None
     not_scored = dict(fitted.probe.not_fitted)
+    plain = replace(config, subgroup=OFF)  # validation has neither subgroups nor a floor
     scored = {
-        name: score_split(config, task, split, fitted.decision(split.features), floor)
+        name: score_split(plain, task, split, fitted.decision(split.features), None)
+        if name == "val"
+        else score_split(config, task, split, fitted.decision(split.features), floor)
         for name, split in data.items()
         if name != "train"
     }

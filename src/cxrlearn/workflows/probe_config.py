@@ -12,12 +12,17 @@ from cxrlearn.evaluation.thresholds import parse_rule
 from cxrlearn.runtime.devices import device_problems, usable_cores
 from cxrlearn.workflows.settings import NamedPath
 
-_ONLY = {
-    "logreg": ("C", "max_iter", "solver", "standardize"),
-    "linear": ("learning_rate", "epochs"),
-    "knn": ("k",),
+_BELONGS = {
+    "C": ("logreg",),
+    "max_iter": ("logreg",),
+    "solver": ("logreg",),
+    "standardize": ("logreg",),
+    "class_weight": ("logreg", "linear"),
+    "learning_rate": ("linear",),
+    "epochs": ("linear",),
+    "k": ("knn",),
 }
-"""Settings that mean something to one probe alone."""
+"""Settings that do not mean something to every probe, and to which ones they do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -272,11 +277,10 @@ def foreign_options(config: ProbeConfig, asked: list[str]) -> list[str]:
     named = asked[0] if len(asked) == 1 else "--use-logreg"
     owner = {"logreg": "logistic regression", "linear": "--linear", "knn": "--knn"}
     return [
-        f"--{key.replace('_', '-')} belongs to {owner[kind]}, not to {named}."
-        for kind, keys in _ONLY.items()
-        if kind != config.kind
-        for key in keys
-        if getattr(config, key) != defaults[key]
+        f"--{key.replace('_', '-')} belongs to {' and '.join(owner[kind] for kind in kinds)}, "
+        f"not to {named}."
+        for key, kinds in _BELONGS.items()
+        if config.kind not in kinds and getattr(config, key) != defaults[key]
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from cxrlearn.evaluation.metrics import auroc_score
 from cxrlearn.reports.schema import CurvePointReport
 from cxrlearn.runtime.events import SILENT
+from cxrlearn.workflows.probe_evaluate import OFF, score_split
 from cxrlearn.workflows.probe_fit import fit_probe
 from cxrlearn.workflows.subsets import PatientOrder
 
@@ -29,7 +31,8 @@ def label_efficiency(
     """Fit on every size and repeat, and score every test set.
 
     The macro AUROC averages the labels that every fit of the curve could score, so that its points
-    can be compared with each other.
+    can be compared with each other. A subset that no label can be fitted on has no macro, and has
+    no say in which labels the others average.
     """
     sizes: list[Size] = [("fraction", share) for share in sorted(set(config.train_fraction))]
     sizes += [("shots", float(shots)) for shots in sorted(set(config.few_shot))]
@@ -39,17 +42,25 @@ def label_efficiency(
     has_patients = any(patient is not None for patient in train.patients)
     rows: dict[Size, list[NDArray[np.intp]]] = {size: [] for size in sizes}
     aurocs: dict[Size, list[dict[str, NDArray[np.float64]]]] = {size: [] for size in sizes}
+    unfinished = 0
     fits = sum(1 if size == ("fraction", 1.0) else config.repeats for size in sizes)
     with reporter.progress("fitting the label-efficiency curve", fits) as progress:
         for repeat in range(config.repeats):
-            order = PatientOrder(train.patients, seed=config.seed, repeat=repeat)
+            order = PatientOrder(train.patients, train.image_ids, seed=config.seed, repeat=repeat)
             for size in sizes:
                 if size == ("fraction", 1.0) and repeat:  # every repeat would be the same
                     continue
                 chosen = _chosen(order, train, size)
                 rows[size].append(chosen)
-                aurocs[size].append(_score(config, task, data, chosen))
+                found, finished = _score(config, task, data, chosen)
+                aurocs[size].append(found)
+                unfinished += not finished
                 progress.advance()
+    if unfinished:
+        reporter.warning(
+            f"the solver stopped before it had converged in {unfinished} of the {fits} fits of the "
+            "label-efficiency curve: raise --max-iter."
+        )
     return tuple(
         _point(task, name, size, rows[size], aurocs, data if has_patients else None)
         for name in data
@@ -68,26 +79,30 @@ def _chosen(order: PatientOrder, train: SplitData, size: Size) -> NDArray[np.int
 
 def _score(
     config: ProbeConfig, task: Task, data: dict[str, SplitData], chosen: NDArray[np.intp]
-) -> dict[str, NDArray[np.float64]]:
-    """Return the AUROC of every label on every test set, NaN where there is none."""
+) -> tuple[dict[str, NDArray[np.float64]], bool]:
+    """Return the AUROC of every label on every test set, NaN where there is none.
+
+    Predictions are aggregated first, if that was asked for. Second: whether the solver converged.
+    """
     train = data["train"].select(chosen)
     if not _fittable(train):
-        return {name: np.full(len(task.names), np.nan) for name in data}
+        return {name: np.full(len(task.names), np.nan) for name in data}, True
+    plain = replace(config, subgroup=OFF)
     fitted = fit_probe(config, task, train, data.get("val"), SILENT)
     scores = {}
     for name, split in data.items():
         if name in {"train", "val"}:
             continue
-        logits = fitted.decision(split.features)
+        rows = score_split(plain, task, split, fitted.decision(split.features), None).predictions
         scores[name] = np.array(
             [
-                auroc_score(split.values[known, i], logits[known, i])
-                if not np.isnan(logits[:, i]).any()
+                auroc_score(rows.values[known, i], rows.logits[known, i])
+                if not np.isnan(rows.logits[:, i]).any()
                 else np.nan
-                for i, known in enumerate(split.known.T)
+                for i, known in enumerate(rows.known.T)
             ]
         )
-    return scores
+    return scores, all(label.converged is not False for label in fitted.probe.labels)
 
 
 def _fittable(train: SplitData) -> bool:
@@ -105,8 +120,14 @@ def _point(
     data: dict[str, SplitData] | None,
 ) -> CurvePointReport:
     every = np.stack([found[name] for fits in aurocs.values() for found in fits])
-    kept: NDArray[np.bool_] = np.logical_not(np.isnan(every).any(axis=0))
-    macro = [float(found[name][kept].mean()) if kept.any() else None for found in aurocs[size]]
+    scored = every[np.logical_not(np.isnan(every).all(axis=1))]
+    kept: NDArray[np.bool_] = np.logical_not(np.isnan(scored).any(axis=0)) & (len(scored) > 0)
+    macro = [
+        None
+        if not kept.any() or np.isnan(found[name][kept]).any()
+        else float(found[name][kept].mean())
+        for found in aurocs[size]
+    ]
     defined = [value for value in macro if value is not None]
     patients = None
     if data is not None:

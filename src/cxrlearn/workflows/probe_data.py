@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,7 +37,7 @@ class SplitData:
         """N ids."""
         return self.manifest.image_ids
 
-    @property
+    @cached_property
     def patients(self) -> tuple[str | None, ...]:
         """N patients."""
         return tuple(self.manifest.patients)

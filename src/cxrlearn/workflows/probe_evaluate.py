@@ -126,6 +126,20 @@ def _groups(column: str, manifest: Manifest) -> list[str | None]:
     return list(manifest.column(name))
 
 
+def check_columns(config: ProbeConfig, val: Manifest | None, tests: list[Manifest]) -> None:
+    """Refuse columns that are not there before anything is computed.
+
+    Raises:
+        DataError: the column to aggregate by is missing in validation or a test set, or one of a
+            subgroup in a test set.
+    """
+    for manifest in tests:
+        _columns(config, manifest)
+    for manifest in tests if val is None else (val, *tests):
+        if config.aggregate_by is not None:
+            _groups(config.aggregate_by, manifest)
+
+
 def _agreed(cells: Cells, members: list[NDArray[np.intp]]) -> Cells:
     """Return the one value of each group, None where its rows differ."""
     found = ({cells[row] for row in rows.tolist()} for rows in members)
@@ -284,7 +298,7 @@ def _resolvable(floor: FloorReport | None) -> ResolvableReport:
             None,
             None,
             "there is no shortcut floor to take a paired difference against: no column of age, "
-            "sex or view",
+            "sex or view, none that can be fitted, or --floor-columns none",
         )
     error = floor.difference.standard_error
     if error is None:

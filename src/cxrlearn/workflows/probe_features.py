@@ -159,11 +159,7 @@ def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> P
         rows = _rows(target, sets)
     failed = read_failed(target.file)
     hashes = read_index(target.file).content_hash
-    streamed = _streamed(config, rows["train"], read_info(target.file).fingerprint.dim)
-    if streamed:
-        reporter.notice(
-            "the training features do not fit into memory twice: they are read from disk as needed."
-        )
+    streamed = _streamed(config, rows["train"], read_info(target.file).fingerprint.dim, reporter)
     splits = {
         name: _split(target, manifest, rows[name], failed, hashes, streamed and name == "train")
         for name, manifest in sets.named().items()
@@ -172,11 +168,24 @@ def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> P
     return ProbeFeatures(target, read_info(target.file), splits)
 
 
-def _streamed(config: ProbeConfig, rows: NDArray[np.intp], dim: int) -> bool:
-    """Return whether the training features are too large: they are held twice while fitting."""
+def _streamed(config: ProbeConfig, rows: NDArray[np.intp], dim: int, reporter: Reporter) -> bool:
+    """Return whether the training features stay on disk: they are held twice while fitting."""
     limit = config.memory_limit
     budget = available_memory() * _SHARE if limit is None else limit * 2**30
-    return 2 * 4 * dim * int((rows >= 0).sum()) + _WORKING > budget
+    if 2 * 4 * dim * int((rows >= 0).sum()) + _WORKING <= budget:
+        return False
+    too_large = "the training features do not fit into memory twice"
+    if config.kind == "logreg" and config.solver == "batched":
+        reporter.notice(
+            f"{too_large}: they are read from disk as needed, and not searched for images that "
+            "look nearly the same as one of another split."
+        )
+        return True
+    reporter.notice(
+        f"{too_large}, and only logistic regression with --solver batched can read them from disk "
+        "as needed: they are loaded all the same."
+    )
+    return False
 
 
 def _warn_of_shared_images(

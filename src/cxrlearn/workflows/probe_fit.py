@@ -89,7 +89,7 @@ def _fit_logreg(
     config: ProbeConfig, task: Task, train: SplitData, val: SplitData | None, reporter: Reporter
 ) -> FittedProbe:
     scale = _scale(train.features) if config.standardize else None
-    features: RowSource = train.features if scale is None else _all(train) / scale
+    features = _divided(train.features, scale)
     solver = _solver(config, task, train, features)
     choice = None
     if not isinstance(config.C, float) and not (config.C is None and val is None):
@@ -98,8 +98,8 @@ def _fit_logreg(
                 "--C auto needs a validation split: C is chosen there. Or give a number."
             )
         reporter.notice(f"choosing C on {len(val.image_ids):,} validation images")
-        seen = _all(val)
-        held_out = Validation(seen if scale is None else seen / scale, val.values, val.known)
+        seen = _divided(val.features, scale)[slice(None)]
+        held_out = Validation(seen, val.values, val.known)
         choice = choose_c(
             solver, features, held_out, names=task.names, kind=task.kind, default_c=default_c(task)
         )
@@ -117,8 +117,33 @@ def _all(data: SplitData) -> NDArray[np.float32]:
 
 def _scale(features: RowSource) -> NDArray[np.float32]:
     """Return the standard deviation of each feature, 1 where it does not vary, (D,)."""
-    spread = CentredMatrix.of(features).spread()
-    return np.where(spread > 0, spread, 1.0).astype(np.float32)
+    centred = CentredMatrix.of(features)
+    spread = centred.spread()
+    # A constant has the spread that its mean was rounded by; divided by that, it would be huge.
+    varies = spread > 1e-10 * np.abs(centred.mean)
+    return np.where(varies, spread, 1.0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class _Divided:
+    """Rows on disk, divided as they are read."""
+
+    source: RowSource
+    scale: NDArray[np.float32]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.source.shape
+
+    def __getitem__(self, rows: slice, /) -> NDArray[np.floating]:
+        return np.asarray(self.source[rows] / self.scale)
+
+
+def _divided(features: RowSource, scale: NDArray[np.float32] | None) -> RowSource:
+    """Return the features in units of `scale`; what is on disk stays there."""
+    if scale is None:
+        return features
+    return features / scale if isinstance(features, np.ndarray) else _Divided(features, scale)
 
 
 def _solver(

@@ -5,9 +5,8 @@ A model that does not beat it may have learned who was imaged and how, not what 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -27,10 +26,16 @@ if TYPE_CHECKING:
     from cxrlearn.workflows.probe_data import SplitData
 
 OFF = ("none",)
+Role = Literal["age", "sex", "view"]
+ROLES: tuple[Role, ...] = ("age", "sex", "view")
 MOST_VALUES = 20
 """Most values of one column that become a feature; rarer ones count as unknown."""
 DEFAULT_C = 1.0
 """Without a validation split; the features have unit variance, or are 0 and 1."""
+LARGEST = 1e30
+"""Cells of a larger size are no numbers but mistakes."""
+FAR = 1e6
+"""Most standard deviations from the mean of train that a number may lie."""
 
 
 @dataclass(frozen=True)
@@ -38,24 +43,28 @@ class _Column:
     """One column as features, fixed on train."""
 
     name: str
+    role: Role | None
+    """Under which another manifest may have it by another name."""
     center: float | None
     """Of a numeric column; None: a column of categories."""
     spread: float
     values: tuple[str, ...]
     """Categories, each one feature."""
-    is_age: bool
-    """Cells are read as ages, so that `063Y` is a number and 411 is none."""
 
     @classmethod
-    def of(cls, name: str, cells: list[str | None], *, is_age: bool) -> _Column:
-        numbers = [_number(cell, is_age=is_age) for cell in cells]
+    def of(cls, name: str, role: Role | None, cells: list[str | None]) -> _Column:
+        """Measure a column of train: ages are numbers, so that `063Y` is one and 411 is none."""
+        numbers = [_number(cell, role) for cell in cells]
         known = np.array([n for n in numbers if n is not None])
         different = {cell.casefold() for cell in cells if cell is not None}
-        if len(known) >= 0.9 * sum(cell is not None for cell in cells) and len(different) > 5:
-            return cls(name, float(known.mean()), float(known.std()) or 1.0, (), is_age)
+        numeric = len(known) >= 0.9 * sum(cell is not None for cell in cells) and len(different) > 5
+        if len(known) and (numeric or role == "age"):
+            return cls(name, role, float(known.mean()), float(known.std()) or 1.0, ())
+        if role == "age":  # nothing in it is an age
+            return cls(name, role, None, 1.0, ())
         lowered = [cell.casefold() for cell in cells if cell is not None]
         common = sorted(different, key=lambda value: (-lowered.count(value), value))
-        return cls(name, None, 1.0, tuple(sorted(common[:MOST_VALUES])), is_age)
+        return cls(name, role, None, 1.0, tuple(sorted(common[:MOST_VALUES])))
 
     def encode(self, cells: list[str | None]) -> NDArray[np.float32]:
         """Return (N, features): a number and whether it is missing, or 0/1 of each category."""
@@ -63,22 +72,41 @@ class _Column:
             lowered = [None if cell is None else cell.casefold() for cell in cells]
             hits = [[cell == value for value in self.values] for cell in lowered]
             return np.array(hits, dtype=np.float32).reshape(len(cells), len(self.values))
-        numbers = [_number(cell, is_age=self.is_age) for cell in cells]
+        numbers = [_number(cell, self.role) for cell in cells]
         rows = [
             (0.0, 1.0) if number is None else ((number - self.center) / self.spread, 0.0)
             for number in numbers
         ]
-        return np.array(rows, dtype=np.float32).reshape(len(cells), 2)
+        # What train has never seen anything like may be far off, but stays a float32.
+        near = np.clip(np.array(rows).reshape(len(cells), 2), -FAR, FAR)
+        return np.asarray(near, dtype=np.float32)
+
+    def cells(self, manifest: Manifest) -> list[str | None]:
+        """Return the column of a manifest, under whatever name; blanks where there is none."""
+        name = _name_in(manifest, self.name, self.role)
+        return [None] * len(manifest) if name is None else list(manifest.column(name))
 
 
-def _number(cell: str | None, *, is_age: bool) -> float | None:
-    if is_age or cell is None:
+def _number(cell: str | None, role: Role | None) -> float | None:
+    if role == "age" or cell is None:
         return age_years(cell)
     try:
         number = float(cell)
     except ValueError:
         return None
-    return number if math.isfinite(number) else None
+    return number if abs(number) <= LARGEST else None
+
+
+def _role(manifest: Manifest, name: str) -> Role | None:
+    return next((role for role in ROLES if getattr(manifest.columns, role) == name), None)
+
+
+def _name_in(manifest: Manifest, name: str, role: Role | None) -> str | None:
+    """Return what a manifest calls a column: the same, or whatever plays the same part there."""
+    if name in manifest.table.columns:
+        return name
+    found: str | None = None if role is None else getattr(manifest.columns, role)
+    return found
 
 
 @dataclass(frozen=True)
@@ -98,35 +126,35 @@ class ShortcutFloor:
 
 
 def _encode(encoders: tuple[_Column, ...], manifest: Manifest) -> NDArray[np.float32]:
-    blank: list[str | None] = [None] * len(manifest)
-    there = set(manifest.table.columns)
-    parts = [
-        one.encode(list(manifest.column(one.name)) if one.name in there else blank)
-        for one in encoders
-    ]
-    return np.hstack(parts)
+    return np.hstack([one.encode(one.cells(manifest)) for one in encoders])
 
 
-def floor_columns(config: ProbeConfig, train: Manifest, tests: list[Manifest]) -> tuple[str, ...]:
-    """Return the columns of the floor: as asked, else age, sex and view where all sets have them.
+def floor_columns(config: ProbeConfig, train: Manifest, others: list[Manifest]) -> tuple[str, ...]:
+    """Return the columns of the floor as train calls them: as asked, else age, sex and view.
+
+    Age, sex and view are taken where all sets have them, under whatever name.
 
     Raises:
         DataError: a column that was asked for is missing.
     """
     if config.floor_columns == OFF:
         return ()
-    for manifest in (train, *tests):
-        absent = [name for name in config.floor_columns if name not in manifest.table.columns]
-        if absent:
-            raise DataError(
-                f"{manifest.file} has no column {absent[0]!r} for the shortcut floor "
-                f"(--floor-columns). Columns: {', '.join(map(str, manifest.table.columns))}."
-            )
+    roles = {name: _role(train, name) for name in map(str, train.table.columns)}
+    for manifest in (train, *others):
+        for name in config.floor_columns:
+            if _name_in(manifest, name, roles.get(name)) is None:
+                raise DataError(
+                    f"{manifest.file} has no column {name!r} for the shortcut floor "
+                    f"(--floor-columns). Columns: {', '.join(map(str, manifest.table.columns))}."
+                )
     if config.floor_columns:
         return config.floor_columns
-    roles = train.columns
-    found = [name for name in (roles.age, roles.sex, roles.view) if name is not None]
-    return tuple(name for name in found if all(name in test.table.columns for test in tests))
+    found = [(role, getattr(train.columns, role)) for role in ROLES]
+    return tuple(
+        name
+        for role, name in found
+        if name is not None and all(_name_in(other, name, role) is not None for other in others)
+    )
 
 
 def fit_floor(
@@ -135,8 +163,7 @@ def fit_floor(
     """Fit logistic regression on the columns, C by validation; None where nothing can be fitted."""
     manifest = train.manifest
     encoders = tuple(
-        _Column.of(name, list(manifest.column(name)), is_age=name == manifest.columns.age)
-        for name in columns
+        _Column.of(name, _role(manifest, name), list(manifest.column(name))) for name in columns
     )
     if not encoders:
         return None

@@ -17,19 +17,26 @@ class PatientOrder:
     """The patients of a training set in one random order; every subset is a part of it.
 
     Subsets of one order are nested: more patients always include the fewer ones. Images without a
-    patient count as patients of their own. All images of a patient come along, or none.
+    patient count as patients of their own. All images of a patient come along, or none. The order
+    of rows decides nothing.
     """
 
-    def __init__(self, patients: Sequence[str | None], *, seed: int, repeat: int) -> None:
+    def __init__(
+        self,
+        patients: Sequence[str | None],
+        image_ids: Sequence[str],
+        *,
+        seed: int,
+        repeat: int,
+    ) -> None:
         """Draw the order of repeat number `repeat`."""
-        codes: dict[object, int] = {}
-        self._owner = np.array(
-            [
-                codes.setdefault(row if patient is None else patient, len(codes))
-                for row, patient in enumerate(patients)
-            ],
-            dtype=np.intp,
-        )
+        # The mark keeps the id of an image from being taken for the patient of another.
+        keys = [
+            f"image\0{image}" if patient is None else patient
+            for patient, image in zip(patients, image_ids, strict=True)
+        ]
+        codes = {key: code for code, key in enumerate(sorted(set(keys)))}
+        self._owner = np.array([codes[key] for key in keys], dtype=np.intp)
         rng = np.random.default_rng([seed, repeat])
         self._rank = np.empty(len(codes), dtype=np.intp)
         self._rank[rng.permutation(len(codes))] = np.arange(len(codes))
@@ -41,7 +48,9 @@ class PatientOrder:
 
     def fraction(self, share: float) -> NDArray[np.intp]:
         """Return the rows of the first `share` of the patients, rounded up, ascending."""
-        return np.flatnonzero(self._rank[self._owner] < math.ceil(share * self.count - 1e-9))
+        # Less the rounding of products such as 0.07 · 100, but never no patient at all.
+        wanted = max(1, math.ceil(share * self.count * (1 - 1e-12)))
+        return np.flatnonzero(self._rank[self._owner] < wanted)
 
     def shots(
         self, positive: NDArray[np.bool_], negative: NDArray[np.bool_], count: int
