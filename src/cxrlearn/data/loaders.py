@@ -132,11 +132,16 @@ def modification_time(path: str) -> int:
 
 
 @contextmanager
-def deaths_named() -> Iterator[None]:
+def deaths_named(
+    rescue: str = "Finished features are kept; run the same command again",
+) -> Iterator[None]:
     """Turn what torch raises when a decoding process dies into an error for the user.
 
     torch notices by a signal, so the error can come up anywhere in the main thread, not only where
     the next image is asked for.
+
+    Args:
+        rescue: what is left, and what to do; the sentence goes on with fewer workers.
 
     Raises:
         HardwareError: a process died; the message says what to try.
@@ -147,8 +152,8 @@ def deaths_named() -> Iterator[None]:
         if "DataLoader worker" not in str(error):
             raise
         raise HardwareError(
-            f"a process that decodes images died ({str(error).splitlines()[0]}). Finished features "
-            "are kept; run the same command again, with fewer --workers if memory is short."
+            f"a process that decodes images died ({str(error).splitlines()[0]}). {rescue}, with "
+            "fewer --workers if memory is short."
         ) from error
 
 
@@ -167,7 +172,7 @@ def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Generator[Decode
             num_workers=min(workers, -(-len(dataset) // CHUNK)),
             collate_fn=list,
             prefetch_factor=4 if workers and len(dataset) else None,
-            worker_init_fn=_start_worker,
+            worker_init_fn=start_worker,
         )
         chunks = iter(loader)
     while True:
@@ -180,7 +185,8 @@ def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Generator[Decode
             yield chunk.popleft()
 
 
-def _start_worker(_number: int) -> None:
+def start_worker(_number: int) -> None:
+    """Make a decoding process leave Ctrl-C to its caller and the cores to the network."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, who ends the workers
     torch.set_num_threads(1)
     os.nice(1)  # the process that feeds the network comes first
