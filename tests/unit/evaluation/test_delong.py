@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import combinations
 
 import numpy as np
@@ -264,7 +265,9 @@ def test_paired_difference_is_obuchowskis_with_t() -> None:
         + _covariance_by_loops(positive, scores[1], scores[1], codes)
         - 2 * _covariance_by_loops(positive, scores[0], scores[1], codes)
     )
-    patients = min(len(set(codes[positive])), len(set(codes[~positive])))
+    # Kish: n patients of equal size count as n, unequal ones as fewer.
+    sizes = [list(Counter(codes[part].tolist()).values()) for part in (positive, ~positive)]
+    patients = min(sum(of) ** 2 / sum(rows**2 for rows in of) for of in sizes)
     assert found.difference == pytest.approx(expected)
     assert found.standard_error == pytest.approx(error)
     assert found.z == pytest.approx(expected / error)
