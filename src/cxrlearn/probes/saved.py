@@ -12,7 +12,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from cxrlearn.errors import TrainingError
+from cxrlearn.errors import DataError, TrainingError
 from cxrlearn.probes.knn import KnnFit
 from cxrlearn.probes.model import LabelFit, LogisticFit
 from cxrlearn.runtime.atomic import disk_errors, replace_file, write_text
@@ -41,7 +41,7 @@ class SavedProbe:
     """What `load_probe` returns."""
 
     fit: LogisticFit | KnnFit
-    """The probe, equal to the one saved, to the last bit."""
+    """The probe, equal to the one saved, to the last bit; what was tried before it is not kept."""
     meta: ProbeMeta
     """Which features it is for."""
 
@@ -111,7 +111,7 @@ def load_probe(folder: Path) -> SavedProbe:
     try:
         tensors = load(content)
         return _assemble(account, tensors)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (SafetensorError, DataError, KeyError, TypeError, ValueError) as error:
         raise TrainingError(f"{folder} holds no probe this version can read: {error}") from error
 
 
@@ -147,11 +147,13 @@ def _assemble(account: dict[str, Any], tensors: dict[str, np.ndarray[Any, Any]])
         shape = (rows, len(labels))
         if width != account["feature_dim"] or tensors["known"].shape != shape:
             raise ValueError(f"features of {rows} rows and {width} columns do not fit")
+        k, temperature = account["k"], account["temperature"]
+        if not (isinstance(k, int) and k >= 1 and temperature > 0):
+            raise ValueError(f"k = {k} and temperature = {temperature}")
         names = [label.name for label in labels]
         found = KnnFit.from_arrays(
-            tensors, account["kind"], names=names, k=account["k"],
-            temperature=account["temperature"],
-        )  # fmt: skip
+            tensors, account["kind"], names=names, k=k, temperature=temperature
+        )
         return SavedProbe(found, meta)
     weights, intercept = tensors["weights"], tensors["intercept"]
     shape = (len(labels), account["feature_dim"])

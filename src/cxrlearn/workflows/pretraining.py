@@ -10,6 +10,9 @@ from cxrlearn.reports.schema import PretrainingReport
 if TYPE_CHECKING:
     from cxrlearn.backbones.spec import ResolvedBackbone
 
+NO_PATIENTS = frozenset({"imagenet-1k", "synthetic-thorax"})
+"""Datasets that hold photographs or drawings only."""
+
 
 def audit(
     backbone: ResolvedBackbone, origin: tuple[str, ...], splits: tuple[str, ...]
@@ -27,6 +30,16 @@ def audit(
         sentence = (
             f"{backbone.name} was pretrained on {_and(shared)}, which these images come from or "
             "share images with: it may have seen them, and results look better than on new ones."
+        )
+    elif seen and set(seen) <= NO_PATIENTS:
+        sentence = (
+            f"{backbone.name} was pretrained on {_and(seen)}: no radiographs of patients, so none "
+            "of these."
+        )
+    elif seen and set(origin) == {"own"}:
+        sentence = (
+            f"{backbone.name} was pretrained on {_and(seen)}; images that were never published are "
+            "not among them."
         )
     elif not seen:
         sentence = f"What {backbone.name} was pretrained on is not recorded; overlap is unknown."

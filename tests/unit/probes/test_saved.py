@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from cxrlearn.errors import DiskError, TrainingError
+from cxrlearn.probes.knn import KnnFit, fit_knn
+from cxrlearn.probes.linear import fit_linear
+from cxrlearn.probes.linear_settings import LinearSettings
 from cxrlearn.probes.model import LabelFit, LogisticFit
 from cxrlearn.probes.saved import ProbeMeta, load_probe, save_probe
 
@@ -49,6 +52,7 @@ def test_probe_comes_back_to_the_last_bit(folder: Path) -> None:
     found = load_probe(folder)
     expected = _fit()
     assert found.meta == META
+    assert isinstance(found.fit, LogisticFit)
     assert (found.fit.kind, found.fit.labels) == (expected.kind, expected.labels)
     np.testing.assert_array_equal(found.fit.weights, expected.weights)
     np.testing.assert_array_equal(found.fit.intercept, expected.intercept)
@@ -64,8 +68,63 @@ def test_same_probe_gives_the_same_bytes(folder: Path, tmp_path: Path) -> None:
 
 def test_saving_again_replaces_the_probe(folder: Path) -> None:
     save_probe(folder, _fit(1), META)
-    np.testing.assert_array_equal(load_probe(folder).fit.weights, _fit(1).weights)
+    found = load_probe(folder).fit
+    assert isinstance(found, LogisticFit)
+    np.testing.assert_array_equal(found.weights, _fit(1).weights)
     assert {path.name for path in folder.iterdir()} == {"probe.safetensors", "probe.json"}
+
+
+def _data(kind: str, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return features (40, 6), labels and their mask; of three multi-label ones, one is unknown."""
+    rng = np.random.default_rng(seed)
+    features = rng.normal(size=(40, 6)).astype(np.float32)
+    if kind == "multiclass":
+        return features, np.eye(3, dtype=np.int8)[np.arange(40) % 3], np.ones((40, 3), dtype=bool)
+    known = rng.random((40, 3)) < 0.8
+    known[:, 2] = False
+    return features, rng.integers(0, 2, (40, 3)).astype(np.int8), known
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
+@pytest.mark.parametrize("k", [None, 7])
+def test_nearest_neighbours_come_back_to_the_last_bit(
+    tmp_path: Path, kind: str, k: int | None
+) -> None:
+    expected = fit_knn(
+        *_data(kind), kind, names=("a", "b", "c"), k=k, validation=_data(kind, 1), temperature=0.1
+    )
+    save_probe(tmp_path, expected, META)
+    found = load_probe(tmp_path)
+    assert found.meta == META
+    assert isinstance(found.fit, KnnFit)
+    assert (found.fit.kind, found.fit.k, found.fit.temperature) == (kind, expected.k, 0.1)
+    assert found.fit.labels == expected.labels
+    assert found.fit.not_fitted == expected.not_fitted
+    new = np.random.default_rng(2).normal(size=(30, 6)).astype(np.float32)
+    np.testing.assert_array_equal(found.fit.decision(new), expected.decision(new))
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "multiclass"])
+def test_a_linear_layer_comes_back_to_the_last_bit(tmp_path: Path, kind: str) -> None:
+    expected = fit_linear(
+        *_data(kind), kind, names=("a", "b", "c"), settings=LinearSettings(epochs=3)
+    ).fit
+    save_probe(tmp_path, expected, META)
+    found = load_probe(tmp_path).fit
+    assert found.labels == expected.labels
+    new = np.random.default_rng(2).normal(size=(30, 6)).astype(np.float32)
+    np.testing.assert_array_equal(found.decision(new), expected.decision(new))
+    assert np.isfinite(found.decision(new)[:, 0]).all()
+
+
+@pytest.mark.parametrize(
+    "changes", [{"feature_dim": 9}, {"labels": []}, {"k": 0}, {"k": "x"}, {"temperature": 0}]
+)
+def test_neighbours_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    save_probe(tmp_path, fit_knn(*_data("multilabel"), "multilabel", names="abc"), META)
+    _edit(tmp_path, **changes)
+    with pytest.raises(TrainingError, match="no probe this version can read"):
+        load_probe(tmp_path)
 
 
 def _edit(folder: Path, **changes: object) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from cxrlearn import read_features
 from cxrlearn.errors import DataError, UsageError, WeightsError
+from cxrlearn.features.stored_rows import StoredRows
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.workflows.datasets import load_sets
 from cxrlearn.workflows.probe_config import ProbeConfig
@@ -18,6 +19,7 @@ from cxrlearn.workflows.probe_features import (
     only_feature_file,
 )
 from cxrlearn.workflows.settings import NamedPath
+from tests.support.listener import Listener
 from tests.support.small_study import Study, embedded_study
 
 if TYPE_CHECKING:
@@ -57,8 +59,40 @@ def test_features_stand_in_the_order_of_the_manifest(study: Study) -> None:
     by_id = dict(zip(content.ids, content.features, strict=True))
     train = found.splits["train"]
     assert train.kept.tolist() == list(range(24))
+    assert isinstance(train.features, np.ndarray)
     assert np.array_equal(train.features, np.stack([by_id[row["Path"]] for row in rows]))
     assert found.failed == {}
+
+
+@pytest.mark.parametrize(
+    ("settings", "streamed"),
+    [({}, True), ({"knn": True}, False), ({"linear": True}, False), ({"solver": "sklearn"}, False)],
+)
+def test_features_beyond_the_memory_limit_stay_on_disk_where_the_probe_can_read_them_there(
+    study: Study, settings: dict[str, Any], *, streamed: bool
+) -> None:
+    rows = study.rows("train")[::-1]
+    order = iter([*rows[5:], *rows[:5]])
+    study.rewrite("train", lambda _: next(order))
+    given = config(study, memory_limit=1e-4, **settings)
+    sets = load_sets(given, SILENT)
+    listener = Listener()
+    found = load_features(given, sets, listener)
+    train = found.splits["train"]
+    assert isinstance(train.features, StoredRows) == streamed
+    assert ("read from disk" if streamed else "loaded all the same") in listener.notices[-1]
+    assert isinstance(found.splits["test"].features, np.ndarray)
+    content = read_features(study.features)
+    by_id = dict(zip(content.ids, content.features, strict=True))
+    ids = [sets.train.image_ids[row] for row in train.kept]
+    assert np.array_equal(train.features[slice(None)], np.stack([by_id[name] for name in ids]))
+    assert sorted(train.kept.tolist()) == list(range(24))
+
+
+def test_features_within_the_memory_limit_are_loaded(study: Study) -> None:
+    settings = config(study, memory_limit=1.1)  # 1 GiB is kept for the fit
+    found = load_features(settings, load_sets(settings, SILENT), SILENT)
+    assert isinstance(found.splits["train"].features, np.ndarray)
 
 
 def test_rows_without_features_are_left_out_and_counted(study: Study) -> None:
