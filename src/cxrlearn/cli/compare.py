@@ -128,12 +128,17 @@ def compare(
 def render_comparison(report: ComparisonReport, terminal: Terminal) -> None:
     """Print the tables and the notes, or JSON."""
     from cxrlearn.reports.comparison import comparison_document
-    from cxrlearn.reports.grids import comparison_grids, comparison_notes, long_results
+    from cxrlearn.reports.grids import (
+        comparison_grids,
+        comparison_notes,
+        long_results,
+        without_single_set,
+    )
 
     first, *others = comparison_grids(report)
     if _width(first) > shutil.get_terminal_size().columns:
         first = long_results(report)
-    for grid in (first, *others):
+    for grid in map(without_single_set, (first, *others)):
         terminal.show(_table(grid), "")
     terminal.show(*comparison_notes(report))
     terminal.show_json(comparison_document(report))

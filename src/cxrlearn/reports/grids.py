@@ -137,6 +137,15 @@ def long_results(report: ComparisonReport) -> Grid:
     return Grid(wide.title, header, names + 1, tuple(rows))
 
 
+def without_single_set(grid: Grid) -> Grid:
+    """Leave out the column of data sets where there is only one, for screens: the notes name it."""
+    sets = {row.cells[0].text for row in grid.rows} - {""}
+    if grid.names < 2 or len(sets) > 1 or grid.header[0] != "data set":
+        return grid
+    rows = tuple(GridRow(row.cells[1:], row.rule) for row in grid.rows)
+    return Grid(grid.title, grid.header[1:], grid.names - 1, rows)
+
+
 # --- Tests
 
 
