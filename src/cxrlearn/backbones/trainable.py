@@ -193,7 +193,8 @@ def is_convolutional(network: nn.Module) -> bool:
 
 
 def _new_head(features: int, labels: int, seed: int) -> nn.Linear:
-    head = nn.Linear(features, labels)
+    skip_init = cast("Any", torch.nn.utils.skip_init)  # draws from nobody's generator
+    head: nn.Linear = skip_init(nn.Linear, features, labels)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         head.weight.copy_(torch.randn(labels, features, generator=generator) * HEAD_SPREAD)
