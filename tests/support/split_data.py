@@ -30,7 +30,7 @@ def manifest(name: str = "train", **columns: Sequence[str | None]) -> Manifest:
     table = pd.DataFrame(
         {key: pd.Series(list(cells), dtype=object) for key, cells in content.items()}
     )
-    ids = tuple(content["Path"])
+    ids = tuple(map(str, content["Path"]))
     file = Path(f"{name}.csv")
     return Manifest(
         name=name,
@@ -48,6 +48,7 @@ def split(
     features: NDArray[np.floating],
     values: NDArray[Any],
     known: NDArray[np.bool_] | None = None,
+    /,
     *,
     name: str = "train",
     **columns: Sequence[str | None],

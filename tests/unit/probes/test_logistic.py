@@ -306,3 +306,80 @@ def test_solver_warnings_become_notes(data: Data, monkeypatch: pytest.MonkeyPatc
     label = data.fit().labels[0]
     assert label.notes == ("overflow encountered in matmul",)
     assert label.converged is True
+
+
+# ---- weights of classes, and the certified gap ---------------------------------------------------
+
+
+def _objective(found: LogisticFit, label: int, rows: Data, C: float) -> float:
+    """Return C · Σ log-loss + ½‖w‖² of one label over its known rows."""
+    known = rows.known[:, label]
+    odds = found.decision(rows.features[known])[:, label]
+    truth = rows.values[known, label] == 1
+    loss = np.logaddexp(0, np.where(truth, -odds, odds)).sum()
+    return float(C * loss + 0.5 * np.square(found.weights[label]).sum())
+
+
+@pytest.mark.parametrize("max_iter", [1, 2, 4, 500])
+def test_gap_is_an_upper_bound_of_the_distance_to_the_minimum(data: Data, max_iter: int) -> None:
+    best, found = data.fit(2.0, tol=1e-12), data.fit(2.0, max_iter=max_iter)
+    for label, account in enumerate(found.labels):
+        if account.reason is not None:
+            continue
+        here, least = (_objective(fit, label, data, 2.0) for fit in (found, best))
+        assert account.gap is not None
+        assert account.gap >= (here - least) / here - 1e-12
+        assert (account.gap < 1e-6) == (max_iter == 500)
+
+
+def test_balanced_rows_weigh_as_if_the_rarer_class_were_repeated() -> None:
+    rng = np.random.default_rng(0)
+    truth = np.array([0] * 60 + [1] * 20, dtype=np.int8)[:, None]
+    features = (rng.normal(size=(80, 5)) + truth).astype(np.float32)
+    known = np.ones((80, 1), dtype=bool)
+    known[[0, 1, 2, 3, 4, 5, 60, 61], 0] = False  # 54 negatives and 18 positives count
+    balanced = fit_logistic(
+        features, truth, known, "binary", names=["x"], C=0.3, balanced=True, tol=1e-10
+    )
+    rows = np.concatenate([np.arange(6, 60), np.repeat(np.arange(62, 80), 3)])
+    by_hand = fit_logistic(
+        features[rows], truth[rows], np.ones((108, 1), dtype=bool), "binary",
+        names=["x"], C=0.3 * 72 / 108, tol=1e-10,
+    )  # fmt: skip
+    np.testing.assert_allclose(balanced.weights, by_hand.weights, atol=1e-6)
+    np.testing.assert_allclose(balanced.intercept, by_hand.intercept, atol=1e-6)
+    assert balanced.labels[0].gap is not None
+    assert balanced.labels[0].gap < 1e-6
+    plain = fit_logistic(features, truth, known, "binary", names=["x"], C=0.3)
+    assert balanced.intercept[0] > plain.intercept[0] + 0.5
+
+
+def test_balanced_classes_weigh_alike() -> None:
+    rng = np.random.default_rng(0)
+    code = np.repeat([0, 1, 2], [60, 30, 10])
+    features = (rng.normal(size=(100, 4)) + code[:, None]).astype(np.float32)
+    one_hot, known = np.eye(3, dtype=np.int8)[code], np.ones((100, 3), dtype=bool)
+    names = ("a", "b", "c")
+    balanced = fit_logistic(
+        features, one_hot, known, "multiclass", names=names, C=0.3, balanced=True, tol=1e-10
+    )
+    rows = np.concatenate(
+        [np.arange(60), np.repeat(np.arange(60, 90), 2), np.repeat(np.arange(90, 100), 6)]
+    )
+    by_hand = fit_logistic(
+        features[rows], one_hot[rows], known[:1].repeat(180, 0), "multiclass",
+        names=names, C=0.3 * 100 / 180, tol=1e-10,
+    )  # fmt: skip
+    np.testing.assert_allclose(
+        balanced.probabilities(features), by_hand.probabilities(features), atol=1e-6
+    )
+    assert all(label.gap is not None and label.gap < 1e-6 for label in balanced.labels)
+
+
+def test_solver_fits_all_labels_each_with_its_own_c(data: Data) -> None:
+    solver = LogisticSolver(data.features, data.values, data.known, "multilabel", NAMES)
+    found = solver.fit((0.1, 0.5, 2.0))
+    for label, C in enumerate((0.1, 0.5, 2.0)):
+        np.testing.assert_array_equal(found.weights[label], data.fit(C).weights[label])
+        assert found.labels[label].C == C
+    np.testing.assert_array_equal(solver.fit(0.5).weights, data.fit(0.5).weights)

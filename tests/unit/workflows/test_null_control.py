@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -10,9 +11,11 @@ import pytest
 from cxrlearn.evaluation.metrics import auroc_score
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.workflows.null_control import permute_labels
-from cxrlearn.workflows.probe_data import SplitData
 from cxrlearn.workflows.probe_fit import fit_probe
 from tests.support.split_data import TASK, learnable, settings, split
+
+if TYPE_CHECKING:
+    from cxrlearn.workflows.probe_data import SplitData
 
 
 def by_patient(data: SplitData) -> dict[str, list[tuple[int, ...]]]:

@@ -9,8 +9,10 @@ from cxrlearn.data.origins import WITHIN
 from cxrlearn.workflows.pretraining import audit
 
 
-def sentence(model: str, *origin: str, **variant: str) -> tuple[tuple[str, ...], str]:
-    found = audit(resolve(model, **variant), origin, ("test",))[0]
+def sentence(
+    model: str, *origin: str, pretrained_on: str | None = None
+) -> tuple[tuple[str, ...], str]:
+    found = audit(resolve(model, pretrained_on=pretrained_on), origin, ("test",))[0]
     return found.datasets, found.sentence
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -43,16 +45,16 @@ def test_all_images_of_a_patient_come_along_or_none(share: float) -> None:
 def test_subsets_of_one_order_are_nested() -> None:
     one = order()
     shares = [set(one.fraction(share)) for share in (0.1, 0.2, 0.5, 1)]
-    assert all(small < large for small, large in zip(shares, shares[1:], strict=False))
+    assert all(small < large for small, large in itertools.pairwise(shares))
     positive = np.random.default_rng(0).random((25, 3)) < 0.4
     shots = [set(one.shots(positive, ~positive, count)) for count in (1, 2, 3, 30)]
-    assert all(small <= large for small, large in zip(shots, shots[1:], strict=False))
+    assert all(small <= large for small, large in itertools.pairwise(shots))
     assert len(shots[-1]) == 25
 
 
 def test_equal_seeds_draw_equal_subsets_and_repeats_others() -> None:
     def drawn(**numbers: int) -> list[int]:
-        return order(**numbers).fraction(0.5).tolist()
+        return list(map(int, order(**numbers).fraction(0.5)))
 
     assert drawn() == drawn()
     assert len({tuple(drawn(repeat=repeat)) for repeat in range(5)}) > 1
