@@ -54,6 +54,12 @@ def network_depths(network: nn.Module) -> dict[str, int]:
     return depths
 
 
+def last_block(network: nn.Module) -> str | None:
+    """Return the name of the last block, or None where blocks are of no known kind."""
+    blocks = [block for name in ordered_names(network) if (block := _block(name)) is not None]
+    return blocks[-1].removesuffix(".") if blocks else None
+
+
 def _block(name: str) -> str | None:
     match = _BLOCK.search(name)
     return None if match is None else name[: match.end()]
