@@ -203,6 +203,7 @@ def rare_rows(study: Study) -> None:
     study.rewrite("test", lambda row: {**row, "sex": "X" if row["Path"] < "images/p17_1" else "F"})
 
 
+MASKED = {"Effusion": "", "Cardiomegaly": "-1"}
 ODD: dict[str, Callable[[Study], object]] = {
     "no positives in test": lambda study: set_labels(study, "test", Effusion="0"),
     "test of one class": lambda study: set_labels(study, "test", Effusion="0", Cardiomegaly="1"),
@@ -212,7 +213,7 @@ ODD: dict[str, Callable[[Study], object]] = {
     ),
     "all labels of a row masked": lambda study: study.rewrite(
         "train",
-        lambda row: {**row, "Effusion": "", "Cardiomegaly": "-1"} if "p03_0" in row["Path"] else row,
+        lambda row: {**row, **MASKED} if "p03_0" in row["Path"] else row,
     ),
     "a single patient in test": lambda study: set_labels(study, "test", patient_id="P99"),
     "a single patient in train": lambda study: set_labels(study, "train", patient_id="P98"),
