@@ -83,7 +83,7 @@ def test_floor_subgroups_strata_and_the_resolvable_difference_are_there_unasked(
     assert result["resolvable"]["difference"] > 0
     sizes = {(g["column"], g["value"]): g["rows"] for g in result["subgroups"]}
     assert (sizes["sex", "M"], sizes["sex", "F"], sizes["view", "PA"]) == (8, 4, 6)
-    assert sizes["age", "60-79"] == 12
+    assert (sizes["age", "60-79"], sizes["age", "80+"]) == (8, 4)
 
 
 def test_none_turns_them_off(study: Study) -> None:
