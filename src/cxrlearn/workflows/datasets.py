@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from cxrlearn.data.labels import LabelCounts, Labels, Task
     from cxrlearn.runtime.events import Reporter
-    from cxrlearn.workflows.probe_config import ProbeConfig
+    from cxrlearn.workflows.study_settings import StudySettings
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ImageSets:
         return {"train": self.train, **val, **self.tests}
 
 
-def load_sets(config: ProbeConfig, reporter: Reporter) -> ImageSets:
+def load_sets(config: StudySettings, reporter: Reporter) -> ImageSets:
     """Read the manifests and divide them.
 
     Raises:
@@ -64,18 +64,18 @@ def load_sets(config: ProbeConfig, reporter: Reporter) -> ImageSets:
     return sets
 
 
-def _separate_files(config: ProbeConfig) -> ImageSets:
+def _separate_files(config: StudySettings) -> ImageSets:
     files = zip(config.test_names(), config.test_csv, strict=True)
     tests = {name: _read(config, file.path, name) for name, file in files}
     val = None if config.val_csv is None else _read(config, config.val_csv, "val")
-    if config.train_csv is None:  # ProbeConfig has refused this
+    if config.train_csv is None:  # the config has refused this
         raise UsageError("--train-csv is missing.")
     return ImageSets(
         _read(config, config.train_csv, "train"), val, tests, "the split of the given files"
     )
 
 
-def _read(config: ProbeConfig, file: Path, name: str) -> Manifest:
+def _read(config: StudySettings, file: Path, name: str) -> Manifest:
     return read_manifest(
         file,
         name=name,
@@ -86,7 +86,7 @@ def _read(config: ProbeConfig, file: Path, name: str) -> Manifest:
     )
 
 
-def _one_file(config: ProbeConfig, file: Path) -> ImageSets:
+def _one_file(config: StudySettings, file: Path) -> ImageSets:
     whole = _read(config, file, "all")
     column = whole.columns.split
     if column is not None:
@@ -121,7 +121,7 @@ def _limited(sets: ImageSets, limit: int) -> ImageSets:
     return replace(sets, train=first["train"], val=first.get("val"), tests=tests)
 
 
-def _warn_of_overlap(sets: ImageSets, config: ProbeConfig, reporter: Reporter) -> None:
+def _warn_of_overlap(sets: ImageSets, config: StudySettings, reporter: Reporter) -> None:
     for overlap in patient_overlap(sets.named()):
         message = (
             f"{overlap.patients} patients are both in {overlap.a} and in {overlap.b} "
@@ -144,7 +144,7 @@ class LabelledSets:
     """Positives, negatives and masked of every label, by split name."""
 
 
-def load_labels(sets: ImageSets, config: ProbeConfig, reporter: Reporter) -> LabelledSets:
+def load_labels(sets: ImageSets, config: StudySettings, reporter: Reporter) -> LabelledSets:
     """Fix the task on train and read the labels of every split.
 
     Raises:

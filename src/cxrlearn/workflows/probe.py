@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrlearn.errors import DataError, UsageError
+from cxrlearn.errors import DataError
 from cxrlearn.evaluation.near_duplicates import near_duplicates
 from cxrlearn.probes.saved import ProbeMeta, save_probe
 from cxrlearn.reports.writers import write_run
@@ -19,22 +16,18 @@ from cxrlearn.runtime.devices import resolve_device
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
 from cxrlearn.workflows.datasets import load_labels, load_sets
+from cxrlearn.workflows.evaluate_splits import evaluate_splits
 from cxrlearn.workflows.null_control import permute_labels
 from cxrlearn.workflows.probe_curve import label_efficiency
 from cxrlearn.workflows.probe_data import join_splits
 from cxrlearn.workflows.probe_evaluate import (
-    OFF,
     check_columns,
-    choose_operating_points,
-    drop_from,
-    evaluate_set,
-    score_split,
 )
 from cxrlearn.workflows.probe_features import load_features
 from cxrlearn.workflows.probe_fit import fit_probe
 from cxrlearn.workflows.probe_report import build_report
-from cxrlearn.workflows.settings import Setting, settings_toml
-from cxrlearn.workflows.shortcut_floor import fit_floor, floor_columns
+from cxrlearn.workflows.run_folder import Recorder, refuse_other_run, settings_text, split_csv
+from cxrlearn.workflows.shortcut_floor import floor_columns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -77,20 +70,6 @@ class ProbeResult:
     """Whether failed images are acceptable."""
 
 
-class _Recorder:
-    """Passes everything on to a reporter and keeps the warnings for the report."""
-
-    def __init__(self, reporter: Reporter) -> None:
-        self._reporter = reporter
-        self.warnings: list[str] = []
-        self.notice = reporter.notice
-        self.progress = reporter.progress
-
-    def warning(self, message: str) -> None:
-        self.warnings.append(message)
-        self._reporter.warning(message)
-
-
 def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
     """Fit a probe on train, make every choice on validation, report on the test sets.
 
@@ -100,7 +79,7 @@ def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
         HardwareError: the device is not there.
         CxrlearnError: whatever embedding missing images raises.
     """
-    recorder = _Recorder(reporter)
+    recorder = Recorder(reporter)
     sets = load_sets(config, recorder)
     labelled = load_labels(sets, config, recorder)
     tests = list(sets.tests.values())
@@ -189,74 +168,26 @@ def _evaluate(
     below: tuple[str, ...],
 ) -> tuple[tuple[SetReport, ...], dict[str, Predictions]]:
     """Score validation for its thresholds, then every test set."""
-    val = data.get("val")
-    floor = fit_floor(below, task, data["train"], val) if below else None
-    not_scored = dict(fitted.probe.not_fitted)
-    plain = replace(config, subgroup=OFF)  # validation has neither subgroups nor a floor
-    scored = {
-        name: score_split(plain, task, split, fitted.decision(split.features), None)
-        if name == "val"
-        else score_split(config, task, split, fitted.decision(split.features), floor)
-        for name, split in data.items()
-        if name != "train"
+    logits = {
+        name: fitted.decision(split.features) for name, split in data.items() if name != "train"
     }
-    thresholds = choose_operating_points(config, scored.get("val"), not_scored)
-    results: list[SetReport] = []
-    for name, rows in scored.items():
-        if name == "val":
-            continue
-        result = evaluate_set(
-            config,
-            task.kind,
-            name,
-            rows,
-            not_scored=not_scored,
-            thresholds=thresholds,
-            floor=floor,
-        )
-        if results:
-            first = results[0].name
-            internal = (first, scored[first].predictions)
-            drop = drop_from(config, task.names, internal, rows.predictions, not_scored)
-            result = replace(result, drop=drop)
-        results.append(result)
-    return tuple(results), {result.name: scored[result.name].predictions for result in results}
+    not_scored = dict(fitted.probe.not_fitted)
+    return evaluate_splits(config, task, data, logits, not_scored=not_scored, below=below)
 
 
 def run_settings(config: ProbeConfig) -> str:
     """Return the resolved settings of a run as TOML."""
-    return settings_toml(
-        "probe", {field.name: Setting(getattr(config, field.name), "") for field in fields(config)}
-    )
+    return settings_text("probe", config)
 
 
 def _refuse_other_run(folder: Path, config: ProbeConfig) -> None:
-    """Let equal settings overwrite a run; others need another name.
-
-    Raises:
-        UsageError: a run of other settings has this name.
-    """
-    file = folder / "settings.toml"
-    if config.overwrite or not file.is_file():
-        return
-    try:
-        there = dict(tomllib.loads(file.read_text(encoding="utf-8"))["probe"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(
-            f"{folder} holds a run that cannot be read ({error}). Use --name or --overwrite."
-        ) from error
-    mine = tomllib.loads(run_settings(config))["probe"]
-    differing = sorted(
-        key
-        for key in (there.keys() | mine.keys()) - NOT_COMPARED
-        if there.get(key) != mine.get(key)
+    refuse_other_run(
+        folder,
+        "probe",
+        run_settings(config),
+        may_differ=NOT_COMPARED,
+        overwrite=config.overwrite,
     )
-    if differing:
-        keys = ", ".join(differing)
-        raise UsageError(
-            f"{folder} holds a run with other settings ({keys} differ). Give this one a --name, "
-            "or --overwrite it."
-        )
 
 
 def _write(
@@ -271,18 +202,8 @@ def _write(
     with disk_errors(folder, "No result was written."):
         folder.mkdir(parents=True, exist_ok=True)
     if sets.drawn:
-        write_text(folder / "split.csv", _split_csv(sets), step="run.split")
+        write_text(folder / "split.csv", split_csv(sets), step="run.split")
     backbone = report.backbone
     save_probe(folder, fitted.probe, ProbeMeta(backbone.tag, backbone.fingerprint))
     made = provenance() | {"features": features.info.provenance}
     write_run(folder, report, predictions, run_settings(config), made)
-
-
-def _split_csv(sets: ImageSets) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image_id", "patient_id", "split"])
-    for name, manifest in sets.named().items():
-        pairs = zip(manifest.image_ids, manifest.patients, strict=True)
-        writer.writerows([image, patient or "", name] for image, patient in pairs)
-    return text.getvalue()

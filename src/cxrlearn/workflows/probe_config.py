@@ -6,11 +6,16 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Literal
 
-from cxrlearn.data.origins import check_origins
 from cxrlearn.errors import UsageError
-from cxrlearn.evaluation.thresholds import parse_rule
 from cxrlearn.runtime.devices import device_problems, usable_cores
 from cxrlearn.workflows.settings import NamedPath
+from cxrlearn.workflows.study_settings import (
+    evaluation_problems,
+    least_problems,
+    name_problems,
+    source_problems,
+    test_set_names,
+)
 
 _BELONGS = {
     "C": ("logreg",),
@@ -163,48 +168,13 @@ class ProbeConfig:
         """
         if self.workers == -1:
             object.__setattr__(self, "workers", usable_cores())
-        problems = [*self._source_problems(), *self._number_problems()]
+        problems = [*source_problems(self), *self._number_problems()]
         problems += device_problems(self.device, self.gpus)
         problems += self._probe_problems()
-        if self.name is not None and (
-            self.name in {"", ".", ".."} or set(self.name) & set('/\\:*?"<>|')
-        ):
-            problems.append(f"--name: {self.name!r} cannot be the name of a folder.")
+        problems += name_problems(self.name)
         if problems:
             raise UsageError("\n".join(problems))
         object.__setattr__(self, "use_logreg", self.kind == "logreg")  # as saved with results
-
-    def _source_problems(self) -> list[str]:
-        three = [self.train_csv, self.val_csv, *self.test_csv]
-        if self.csv is not None and any(three):
-            return [
-                "--csv stands alone: leave out --train-csv, --val-csv and --test-csv, or --csv."
-            ]
-        if self.csv is not None:
-            return []
-        if not any(three):
-            return [
-                "no data: give --csv FILE, or --train-csv, --val-csv and --test-csv, or write "
-                "them into cxrlearn.toml (`cxrlearn init`)."
-            ]
-        problems = []
-        if self.train_csv is None:
-            problems.append("--train-csv is missing: the probe is fitted on it.")
-        if not self.test_csv:
-            problems.append(
-                "--test-csv is missing: results are reported on it, never on validation."
-            )
-        names = self.test_names()
-        problems += [
-            f"--test-csv: two test sets are named {name!r}; give names, as in {name}2=FILE."
-            for name in sorted({n for n in names if names.count(n) > 1})
-        ]
-        problems += [
-            f"--test-csv: {name!r} cannot name a test set; it is the name of another split."
-            for name in names
-            if name in {"train", "val"}
-        ]
-        return problems
 
     @property
     def kind(self) -> Literal["logreg", "linear", "knn"]:
@@ -220,17 +190,9 @@ class ProbeConfig:
         if self.use_logreg is False and not asked:
             problems.append("--use-logreg: without it, another probe is needed: --linear or --knn.")
         problems += foreign_options(self, asked)
-        try:
-            object.__setattr__(self, "origin", check_origins(self.origin))
-        except UsageError as error:
-            problems.append(str(error))
+        problems += evaluation_problems(self)
         if self.null and (self.train_fraction or self.few_shot):
             problems.append("--null and a label-efficiency curve exclude each other.")
-        for rule in self.operating_point:
-            try:
-                parse_rule(rule)
-            except UsageError as error:
-                problems.append(f"--operating-point: {error}")
         return problems
 
     def _number_problems(self) -> list[str]:
@@ -242,33 +204,26 @@ class ProbeConfig:
                 "--C auto needs a validation split (--val-csv): C is chosen there. Or give a "
                 "number."
             )
-        for key, least in (
-            ("max_iter", 1),
-            ("epochs", 1),
-            ("repeats", 1),
-            ("replicates", 100),
-            ("batch_size", 1),
-            ("workers", 0),
-            ("seed", 0),
-        ):
-            if getattr(self, key) < least:
-                problems.append(
-                    f"--{key.replace('_', '-')}: expected at least {least}, got "
-                    f"{getattr(self, key)}."
-                )
-        for key in ("limit", "k"):
-            value = getattr(self, key)
-            if value is not None and value < 1:
-                problems.append(f"--{key}: expected at least 1, got {value}.")
-        if self.random_weights is not None and self.random_weights < 0:
-            problems.append(f"--random-weights: expected at least 0, got {self.random_weights}.")
+        problems += least_problems(
+            self,
+            {
+                "max_iter": 1,
+                "epochs": 1,
+                "repeats": 1,
+                "replicates": 100,
+                "batch_size": 1,
+                "workers": 0,
+                "seed": 0,
+                "limit": 1,
+                "k": 1,
+                "random_weights": 0,
+            },
+        )
         return problems
 
     def test_names(self) -> list[str]:
         """Return the names of the test sets: as given, `test` for a single one, else its stem."""
-        if len(self.test_csv) == 1:
-            return [self.test_csv[0].name or "test"]
-        return [file.name or file.path.stem for file in self.test_csv]
+        return test_set_names(self.test_csv)
 
 
 def foreign_options(config: ProbeConfig, asked: list[str]) -> list[str]:

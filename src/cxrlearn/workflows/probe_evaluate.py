@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from cxrlearn.data.manifest import Manifest
     from cxrlearn.data.tasks import Task
     from cxrlearn.evaluation.thresholds import Threshold
-    from cxrlearn.workflows.probe_config import ProbeConfig
     from cxrlearn.workflows.probe_data import SplitData
     from cxrlearn.workflows.shortcut_floor import ShortcutFloor
+    from cxrlearn.workflows.study_settings import StudySettings
 
 OFF = ("none",)
 
@@ -51,19 +51,21 @@ class ScoredSplit:
 
 
 def score_split(
-    config: ProbeConfig,
+    config: StudySettings,
     task: Task,
     data: SplitData,
     logits: NDArray[np.float64],
     floor: ShortcutFloor | None,
+    *,
+    bare: bool = False,
 ) -> ScoredSplit:
-    """Put the scores of one split together, aggregated if asked for.
+    """Put the scores of one split together, aggregated if asked for; `bare`: without groups.
 
     Raises:
         DataError: the column to aggregate by, or of a subgroup, is missing.
     """
-    columns, strata = _columns(config, data.manifest)
-    below = None if floor is None else floor.decision(data.manifest)
+    columns, strata = ({}, ()) if bare else _columns(config, data.manifest)
+    below = None if floor is None or bare else floor.decision(data.manifest)
     if config.aggregate_by is None:
         return ScoredSplit(
             _predictions(task, data.image_ids, data.patients, (data.values, data.known), logits),
@@ -126,7 +128,7 @@ def _groups(column: str, manifest: Manifest) -> list[str | None]:
     return list(manifest.column(name))
 
 
-def check_columns(config: ProbeConfig, val: Manifest | None, tests: list[Manifest]) -> None:
+def check_columns(config: StudySettings, val: Manifest | None, tests: list[Manifest]) -> None:
     """Refuse columns that are not there before anything is computed.
 
     Raises:
@@ -146,7 +148,7 @@ def _agreed(cells: Cells, members: list[NDArray[np.intp]]) -> Cells:
     return tuple(values.pop() if len(values) == 1 else None for values in found)
 
 
-def _columns(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str, Cells], tuple[str, ...]]:
+def _columns(config: StudySettings, manifest: Manifest) -> tuple[dict[str, Cells], tuple[str, ...]]:
     """Return the subgroup columns of a set, ages in bands, and which of them make the strata."""
     roles, there = manifest.columns, set(manifest.table.columns)
     if config.subgroup == OFF:
@@ -167,7 +169,7 @@ def _columns(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str, Cells],
 
 
 def choose_operating_points(
-    config: ProbeConfig, val: ScoredSplit | None, not_scored: dict[str, str]
+    config: StudySettings, val: ScoredSplit | None, not_scored: dict[str, str]
 ) -> tuple[tuple[Threshold, ...], ...] | None:
     """Choose thresholds on validation; None without one."""
     if val is None:
@@ -184,7 +186,7 @@ def choose_operating_points(
 
 
 def evaluate_set(
-    config: ProbeConfig,
+    config: StudySettings,
     kind: str,
     name: str,
     scored: ScoredSplit,
@@ -248,7 +250,7 @@ def evaluate_set(
 
 
 def _floor(
-    config: ProbeConfig,
+    config: StudySettings,
     kind: str,
     scored: ScoredSplit,
     not_scored: dict[str, str],
@@ -307,7 +309,7 @@ def _resolvable(floor: FloorReport | None) -> ResolvableReport:
 
 
 def drop_from(
-    config: ProbeConfig,
+    config: StudySettings,
     names: tuple[str, ...],
     internal: tuple[str, Predictions],
     other: Predictions,

@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from cxrlearn.data.labels import Task
+    from cxrlearn.features.fingerprint import Fingerprint
     from cxrlearn.reports.schema import CurvePointReport, ProbeReport, SetReport
     from cxrlearn.workflows.datasets import ImageSets, LabelledSets
     from cxrlearn.workflows.probe_config import ProbeConfig
     from cxrlearn.workflows.probe_features import ProbeFeatures
+    from cxrlearn.workflows.targets import Target
 
 
 def build_report(  # noqa: PLR0913, PLR0917 - every part of a run, in the order of its story
@@ -43,8 +45,8 @@ def build_report(  # noqa: PLR0913, PLR0917 - every part of a run, in the order 
     return RunReport(
         command="probe",
         name=name,
-        task=_task(labelled.task),
-        backbone=_backbone(config, features),
+        task=task_report(labelled.task),
+        backbone=backbone_report(features.target, features.info.fingerprint, config.random_weights),
         split_origin=sets.origin,
         splits=tuple(_split(split, sets, labelled, features) for split in sets.named()),
         overlaps=tuple(
@@ -62,15 +64,18 @@ def build_report(  # noqa: PLR0913, PLR0917 - every part of a run, in the order 
     )
 
 
-def _task(task: Task) -> TaskReport:
+def task_report(task: Task) -> TaskReport:
+    """Say what was predicted."""
     policy = task.policy
     return TaskReport(
         task.kind, task.names, task.columns, policy.uncertain, policy.blank, policy.positive
     )
 
 
-def _backbone(config: ProbeConfig, features: ProbeFeatures) -> BackboneReport:
-    target, found = features.target, features.info.fingerprint
+def backbone_report(
+    target: Target, found: Fingerprint, random_weights: int | None
+) -> BackboneReport:
+    """Say which network it is, down to the bytes of its weights."""
     resolved = target.resolved
     kind, _, value = found.weights.partition(":")
     sha256 = value if kind == "sha256" else None
@@ -90,7 +95,7 @@ def _backbone(config: ProbeConfig, features: ProbeFeatures) -> BackboneReport:
         weights_sha256=sha256,
         verified=bool(published and sha256 and sha256.startswith(published)),
         verification=verification(published, sha256),
-        random_weights=config.random_weights,
+        random_weights=random_weights,
         fingerprint=found.digest,
     )
 
@@ -110,15 +115,16 @@ def _split(
         failed=len(split.failed),
         without_features=split.missing,
         patients=None if manifest.columns.patient is None else len(patients),
-        labels=_counts(
+        labels=count_used(
             labels.values[split.kept] == 1, labels.known[split.kept], labelled.task.names
         ),
     )
 
 
-def _counts(
+def count_used(
     positive: NDArray[np.bool_], known: NDArray[np.bool_], names: tuple[str, ...]
 ) -> tuple[LabelCount, ...]:
+    """Count each label of positive (N, L) and known (N, L)."""
     return tuple(
         LabelCount(
             name,

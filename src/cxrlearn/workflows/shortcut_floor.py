@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from cxrlearn.data.manifest import Manifest
     from cxrlearn.data.tasks import Task
     from cxrlearn.probes.model import LogisticFit
-    from cxrlearn.workflows.probe_config import ProbeConfig
     from cxrlearn.workflows.probe_data import SplitData
+    from cxrlearn.workflows.study_settings import StudySettings
 
 OFF = ("none",)
 Role = Literal["age", "sex", "view"]
@@ -129,7 +129,9 @@ def _encode(encoders: tuple[_Column, ...], manifest: Manifest) -> NDArray[np.flo
     return np.hstack([one.encode(one.cells(manifest)) for one in encoders])
 
 
-def floor_columns(config: ProbeConfig, train: Manifest, others: list[Manifest]) -> tuple[str, ...]:
+def floor_columns(
+    config: StudySettings, train: Manifest, others: list[Manifest]
+) -> tuple[str, ...]:
     """Return the columns of the floor as train calls them: as asked, else age, sex and view.
 
     Age, sex and view are taken where all sets have them, under whatever name.
