@@ -60,6 +60,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     found: dict[str, Any] = {}
+    _batched(*make_data("isotropic", 2_500, 2_048), [1e-4])  # libraries wake up
     for name in ("isotropic", "relu"):
         X, y = make_data(name, options.rows, options.dim)
         found[name] = measure(name, X, y, range(LABELS) if options.full else SAMPLE)

@@ -343,7 +343,7 @@ Null = Annotated[
     bool | None,
     _option(
         EVALUATION,
-        "Null control: permute the labels of train by patient. AUROC far from 0.5 means a leak.",
+        "Null control: permute the labels of train and validation by patient. AUROC that stays off 0.5 over several seeds means a leak.",
         "--null",
     ),
 ]

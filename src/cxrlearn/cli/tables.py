@@ -14,7 +14,7 @@ from cxrlearn.reports.findings import (
     null_sentences,
     shown_name,
 )
-from cxrlearn.reports.protocol import backbone_sentence, protocol_sentences
+from cxrlearn.reports.protocol import backbone_sentence, protocol_sentences, short_protocol
 from cxrlearn.reports.sections import curve_section, run_sections, set_sections
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def result_tables(report: RunReport, *, details: bool = False) -> list[Table | s
 
     Args:
         report: the run.
-        details: also operating points, subgroups, shortcuts and all other tables of table.md.
+        details: also operating points, subgroups, shortcuts and all other tables of table.md,
+            and the whole protocol.
     """
     parts: list[Table | str] = list(null_sentences(report))
     for result in report.results:
@@ -41,7 +42,8 @@ def result_tables(report: RunReport, *, details: bool = False) -> list[Table | s
             parts += _sections(set_sections(result))
     curve = curve_section(report)
     parts += _sections(run_sections(report) if details else (curve,) if curve else ())
-    parts += ["", backbone_sentence(report), *protocol_sentences(report)]
+    said = protocol_sentences(report) if details else short_protocol(report)
+    parts += ["", backbone_sentence(report), *said]
     parts += [
         f"{split.name}: {split.rows - split.used} of {split.rows} images are left out, they have "
         "no features."

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from cxrlearn.probes.model import FloatArray
 
-BLOCK_BYTES = 64 * 2**20
+BLOCK_BYTES = 32 * 2**20
 """Size of one block of rows in float64."""
 KEPT_BYTES = 336 * 2**20
-"""A float64 copy is kept beside the float32 one only below this size."""
+"""A float64 copy is kept only below this size; it takes the place of the float32 one."""
 
 
 class RowSource(Protocol):
@@ -77,12 +77,15 @@ class CentredMatrix:
             source, rows, np.zeros(source.shape[1]), 1.0, device or torch.device("cpu"), resident
         )
         if shell.count:
-            with np.errstate(invalid="ignore"):  # what is not finite is refused below
-                shell.mean = sum(block.sum(axis=0) for _, block in shell._raw()) / shell.count
-            if not np.isfinite(shell.mean).all():
+            total = torch.zeros(shell.dim, dtype=torch.float64, device=shell.device)
+            for _, block in shell._raw():
+                total += block.sum(0)
+            mean = total / shell.count
+            if not mean.isfinite().all():
                 raise DataError("Features hold NaN or infinite values: embed these images again.")
-            total = sum(float(np.square(b - shell.mean).sum()) for _, b in shell._raw())
-            variance = total / (shell.count * shell.dim)
+            squares = sum(block.sub_(mean).square_().sum() for _, block in shell._raw())
+            variance = float(squares) / (shell.count * shell.dim)
+            shell.mean = mean.cpu().numpy()
             # A variance at the level of rounding is that of a constant.
             size = float(np.abs(shell.mean).max(initial=0.0))
             shell.unit = variance**0.5 if variance > (1e-15 * size) ** 2 else 1.0
@@ -114,8 +117,10 @@ class CentredMatrix:
 
     def spread(self) -> FloatArray:
         """Return the standard deviation of every raw feature, (D,)."""
-        total = sum(np.square(block - self.mean).sum(axis=0) for _, block in self._raw())
-        return np.asarray(np.sqrt(total / max(1, self.count)), dtype=np.float64)
+        mean = torch.from_numpy(self.mean).to(self.device)
+        squares = sum(block.sub_(mean).square_().sum(0) for _, block in self._raw())
+        found = torch.as_tensor(squares).cpu().numpy()
+        return np.asarray(np.sqrt(found / max(1, self.count)), dtype=np.float64)
 
     def gram(self, dtype: torch.dtype) -> torch.Tensor:
         """Return the (D, D) products of features, summed over rows."""
@@ -126,6 +131,7 @@ class CentredMatrix:
 
     def _blocks(self, dtype: torch.dtype) -> Iterator[tuple[int, torch.Tensor]]:
         if dtype not in self._kept and self._may_keep(dtype):
+            self._kept.clear()  # one copy at a time: memory holds the raw features already
             kept = torch.empty((self.count, self.dim), dtype=dtype, device=self.device)
             for start, block in self._centred(dtype):
                 kept[start : start + len(block)] = block
@@ -141,12 +147,11 @@ class CentredMatrix:
 
     def _centred(self, dtype: torch.dtype) -> Iterator[tuple[int, torch.Tensor]]:
         mean = torch.from_numpy(self.mean).to(self.device)
-        for start, raw in self._raw():
-            block = torch.from_numpy(raw).to(self.device)
+        for start, block in self._raw():
             yield start, block.sub_(mean).div_(self.unit).to(dtype)
 
-    def _raw(self) -> Iterator[tuple[int, FloatArray]]:
-        """Yield blocks of raw rows as fresh float64 arrays."""
+    def _raw(self) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield blocks of raw rows as fresh float64 tensors."""
         step = max(1, BLOCK_BYTES // (8 * max(1, self.dim)))
         for start in range(0, self.count, step):
             stop = min(start + step, self.count)
@@ -156,4 +161,6 @@ class CentredMatrix:
                 wanted = self.rows[start:stop]
                 span = self.source[slice(int(wanted[0]), int(wanted[-1]) + 1)]
                 block = span[wanted - wanted[0]]
-            yield start, np.array(block, dtype=np.float64)
+            if not block.flags.writeable:  # torch would warn, though nothing is written
+                block = block.copy()
+            yield start, torch.from_numpy(block).to(self.device, torch.float64, copy=True)

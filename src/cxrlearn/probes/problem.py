@@ -89,14 +89,12 @@ def solve_batch(
     gaps = torch.full_like(C, torch.inf)
     precisions: tuple[torch.dtype, ...] = (torch.float64,)
     if problem.large:
-        goal = replace(FIRST_GOAL, max_iter=max_iter)
-        first = _batch(truth, weight, C, x, torch.float32)
-        outcome = minimise(first, matrix, problem.spectrum(torch.float32), link, goal)
-        finite = outcome.x.isfinite().all(2).all(1)[:, None, None]
-        x = torch.where(finite, outcome.x.double(), x)
-        iterations += outcome.iterations
+        x, iterations = _in_float32(
+            problem, link, _batch(truth, weight, C, x, torch.float32), max_iter
+        )
         batch = _batch(truth, weight, C, x, torch.float64)
         gaps, x = certify(batch, matrix, link), batch.x
+        del batch
         # The float32 eigenvectors are good enough to continue with; if not, better ones are made.
         precisions = (torch.float32, torch.float64)
     for precision in precisions:
@@ -115,6 +113,16 @@ def solve_batch(
         x[where], gaps[where] = ended.x[better], again[better]
         iterations[failing.cpu()] += outcome.iterations
     return x.cpu().numpy(), iterations.numpy(), gaps.cpu().numpy()
+
+
+def _in_float32(
+    problem: Problem, link: Link, batch: Batch, max_iter: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return where float32 got to (G, K, n + 1), as float64, and its iterations (G,)."""
+    goal = replace(FIRST_GOAL, max_iter=max_iter)
+    outcome = minimise(batch, problem.matrix, problem.spectrum(torch.float32), link, goal)
+    finite = outcome.x.isfinite().all(2).all(1)[:, None, None]
+    return torch.where(finite, outcome.x, batch.x).double(), outcome.iterations
 
 
 def relative_gap(

@@ -40,7 +40,8 @@ def null_sentences(report: RunReport) -> tuple[str, ...]:
         return ()
     said = [
         "NULL CONTROL: training labels were permuted by patient, so these numbers say nothing "
-        f"about {report.backbone.name}. An AUROC away from 0.5 means that something leaks."
+        f"about {report.backbone.name}. An AUROC that stays away from 0.5 over several --seed "
+        "means that something leaks."
     ]
     for result in report.results:
         macro = result.evaluation.macro
@@ -49,7 +50,11 @@ def null_sentences(report: RunReport) -> tuple[str, ...]:
         elif macro.low <= 0.5 <= macro.high:
             verdict = "the interval holds 0.5, as it should"
         else:
-            verdict = "THE INTERVAL DOES NOT HOLD 0.5: LOOK FOR A LEAK"
+            verdict = (
+                "THE INTERVAL DOES NOT HOLD 0.5. One permutation scatters more than this interval "
+                "says, on large sets above all: repeat with other --seed, and if they agree, look "
+                "for a leak"
+            )
         said.append(f"{result.name}: macro AUROC {estimate_text(macro)}: {verdict}.")
     return tuple(said)
 

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import Evaluation
-    from cxrlearn.reports.schema import LinearReport, NeighboursReport, RunReport, SplitReport
+    from cxrlearn.reports.schema import (
+        FinetuneReport,
+        LinearReport,
+        NeighboursReport,
+        RunReport,
+        SplitReport,
+    )
 
 _UNKNOWN = {
     "mask": "left out, label by label",
@@ -15,12 +21,19 @@ _UNKNOWN = {
 }
 
 
-def protocol_sentences(report: RunReport) -> tuple[str, ...]:
-    """Return the protocol of a run, derived from its own numbers."""
+def short_protocol(report: RunReport) -> tuple[str, ...]:
+    """Return what a reader of the main table has to know: fit, choices and intervals."""
     return (
         _fit(report),
         _choice(report),
         *(_intervals(result.name, result.evaluation) for result in report.results),
+    )
+
+
+def protocol_sentences(report: RunReport) -> tuple[str, ...]:
+    """Return the whole protocol of a run, derived from its own numbers."""
+    return (
+        *short_protocol(report),
         _macro(report),
         *_metrics(report),
         f"Labels that are uncertain (-1) are {_UNKNOWN[report.task.uncertain]}; "
@@ -47,10 +60,23 @@ def backbone_sentence(report: RunReport) -> str:
 
 def _fit(report: RunReport) -> str:
     train = [split for split in report.splits if split.role == "train"]
+    if report.finetune is not None:
+        return (
+            f"The network was trained ({report.probe.solver}) on "
+            f"{' and '.join(map(_size, train))} only; splits: {report.split_origin}."
+        )
     return (
         f"The probe ({report.probe.kind}, {report.probe.solver}) was fitted on "
-        f"{' and '.join(map(_size, train))} only; splits: {report.split_origin}."
+        f"{' and '.join(map(_size, train))} only{_certified(report)}; splits: "
+        f"{report.split_origin}."
     )
+
+
+def _certified(report: RunReport) -> str:
+    gaps = [label.gap for label in report.probe.labels if label.gap is not None]
+    if not gaps or any(label.converged is False for label in report.probe.labels):
+        return ""  # a warning names those that have not converged
+    return f", every fit proved to be within {max(gaps):.0e} of its minimum"
 
 
 def _size(split: SplitReport) -> str:
@@ -60,11 +86,23 @@ def _size(split: SplitReport) -> str:
 
 def _choice(report: RunReport) -> str:
     where = " and ".join(split.name for split in report.splits if split.role == "validation")
+    if report.finetune is not None:
+        return _epoch_choice(report.finetune, where)
     if report.probe.linear is not None:
         return _rate_choice(report.probe.linear, where)
     if report.probe.knn is not None:
         return _neighbour_choice(report.probe.knn, where)
     return _c_choice(report, where)
+
+
+def _epoch_choice(finetune: FinetuneReport, where: str) -> str:
+    taken = f"weights of epoch {finetune.best_epoch + 1} of {finetune.epochs}"
+    early = ", where training ended early" if finetune.ended == "early" else ""
+    if finetune.criterion is None:
+        return f"The network: {taken}; no split chose it."
+    if len(finetune.seeds) > 1:
+        early += f"; one of {len(finetune.seeds)} trainings, the others show the spread"
+    return f"The network: {taken}{early}, chosen on {where} by {finetune.criterion}."
 
 
 def _rate_choice(linear: LinearReport, where: str) -> str:

@@ -229,7 +229,7 @@ class ProbeReport:
     """How the probe was fitted."""
 
     kind: str
-    """logreg, linear or knn."""
+    """logreg, linear, knn or finetune."""
     solver: str
     """Whose solver, and its precision."""
     objective: str
@@ -248,6 +248,76 @@ class ProbeReport:
     """For kind linear."""
     knn: NeighboursReport | None = None
     """For kind knn."""
+
+
+@dataclass(frozen=True)
+class SeedReport:
+    """One of several trainings that differ in their seed alone."""
+
+    seed: int
+    """Of head, order and augmentation."""
+    epochs: int
+    """Epochs run."""
+    best_epoch: int
+    """Epoch of the weights, from 0."""
+    validation: float | None
+    """Best validation score; None without validation."""
+    macro: tuple[float | None, ...]
+    """Macro AUROC of each test set, in the order of `results`."""
+
+
+@dataclass(frozen=True)
+class FinetuneReport:
+    """How a network was trained end to end."""
+
+    optimizer: str
+    """sgd or adamw."""
+    learning_rate: float
+    """At the height of the schedule."""
+    momentum: float | None
+    """Of SGD."""
+    weight_decay: float
+    """Of matrices and kernels."""
+    layer_decay: float
+    """Share of the rate from one layer to the one below it; 1: all alike."""
+    schedule: str
+    """cosine or constant."""
+    warmup_epochs: float
+    """Epochs of the rise at the start."""
+    clip_norm: float | None
+    """Largest norm of a gradient."""
+    batch_size: int
+    """Images of a step, over all ranks and micro-batches."""
+    accumulate: int
+    """Micro-batches a step."""
+    ranks: int
+    """Processes that trained together."""
+    pos_weight: str
+    """none or balanced."""
+    augment: str
+    """light or none."""
+    batch_norm: str | None
+    """sync, local or frozen; None: there is none in the network."""
+    frozen: str | None
+    """`all of the backbone`, or up to which module; None: nothing was."""
+    learned: int
+    """Numbers that learned."""
+    parameters: int
+    """Numbers of the model."""
+    criterion: str | None
+    """By which the epoch was chosen on validation; None: there was no validation split."""
+    judged_by: tuple[str, ...]
+    """Labels whose validation AUROCs the criterion averages."""
+    patience: int
+    """Epochs without a better score after which training ended; 0: never."""
+    ended: str
+    """finished, or early."""
+    epochs: int
+    """Epochs run."""
+    best_epoch: int
+    """Epoch of the weights, from 0."""
+    seeds: tuple[SeedReport, ...]
+    """Every training; the first is the one reported."""
 
 
 @dataclass(frozen=True)
@@ -362,7 +432,7 @@ class RunReport:
     """One run. What is volatile (times, host, versions) is not here but in its provenance."""
 
     command: str
-    """probe."""
+    """probe or finetune."""
     name: str
     """Name of the run's folder."""
     task: TaskReport
@@ -385,6 +455,8 @@ class RunReport:
     """What the backbone may have seen of the splits; empty where nothing is known of either."""
     curve: tuple[CurvePointReport, ...] = ()
     """Label efficiency, by test set and rising size; empty unless asked for."""
+    finetune: FinetuneReport | None = None
+    """How the network was trained; None for a probe."""
     null_control: bool = False
     """Training labels were permuted by patient: AUROC should be near 0.5."""
 

@@ -95,7 +95,7 @@ def test_nothing_is_said_of_what_a_run_does_not_have() -> None:
     ("macro", "verdict"),
     [
         (estimate(0.52), "the interval holds 0.5, as it should."),
-        (estimate(0.6), "THE INTERVAL DOES NOT HOLD 0.5: LOOK FOR A LEAK."),
+        (estimate(0.6), "if they agree, look for a leak."),
         (Estimate(0.6, None, None, "one patient", 0, ()), "there is no interval to judge by."),
     ],
 )
@@ -106,4 +106,5 @@ def test_null_control_is_judged_by_its_interval(
     changed = replace(first, evaluation=replace(first.evaluation, macro=macro))
     said = null_sentences(replace(report, results=(changed,), null_control=True))
     assert said[0].startswith("NULL CONTROL")
-    assert said[1] == f"test: macro AUROC {estimate_text(macro)}: {verdict}"
+    assert said[1].startswith(f"test: macro AUROC {estimate_text(macro)}: ")
+    assert said[1].endswith(verdict)
