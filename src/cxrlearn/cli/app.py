@@ -103,7 +103,7 @@ def _explain(error: BaseException, *, debug: bool) -> int:
     """Say what ended a command, and return its exit code."""
     if debug:
         traceback.print_exception(error)
-    kept = "What was finished is kept; the same command goes on."
+    kept = f"{error}." if str(error) else "What was finished is kept; the same command goes on."
     if isinstance(error, CxrlearnError):
         Terminal().error(str(error))
         return error.exit_code
@@ -131,6 +131,6 @@ def _report_bug(error: BaseException) -> None:
 
 def run() -> None:
     """Register the commands and run the one that was typed."""
-    from cxrlearn.cli import compare, demo, embed, init, models, probe  # noqa: F401 - each registers itself
+    from cxrlearn.cli import compare, demo, embed, finetune, init, models, probe  # noqa: F401 - each registers itself
 
     app()

@@ -420,6 +420,167 @@ Json = Annotated[
     bool, typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT)
 ]
 
+# ---- finetune
+
+TRAINING = "Training"
+
+FinetuneFeatures = Annotated[
+    str | None,
+    _option(
+        BACKBONE,
+        "Which feature the head takes. [default: the one its authors transfer]",
+        "--features",
+        metavar="ID",
+    ),
+]
+Optimizer = Annotated[str | None, _option(TRAINING, "sgd or adamw. [default: sgd]", metavar="NAME")]
+Rate = Annotated[
+    float | None,
+    _option(
+        TRAINING,
+        "Learning rate at the height of the schedule. [default: 1e-3]",
+        "--learning-rate",
+        metavar="RATE",
+    ),
+]
+Momentum = Annotated[
+    float | None, _option(TRAINING, "Of --optimizer sgd. [default: 0.9]", metavar="SHARE")
+]
+WeightDecay = Annotated[
+    float | None,
+    _option(
+        TRAINING, "Of matrices and kernels, not of biases and norms. [default: 0]", metavar="X"
+    ),
+]
+LayerDecay = Annotated[
+    float | None,
+    _option(
+        TRAINING,
+        "Each layer towards the image learns at this share of the rate above it. [default: 1]",
+        metavar="SHARE",
+    ),
+]
+TrainEpochs = Annotated[
+    int | None, _option(TRAINING, "Most epochs. [default: 100]", "--epochs", metavar="N")
+]
+TrainBatch = Annotated[
+    int | None,
+    _option(
+        TRAINING,
+        "Images of a step, over all GPUs together. [default: 32]",
+        "--batch-size",
+        metavar="N",
+    ),
+]
+Accumulate = Annotated[
+    int | None,
+    _option(TRAINING, "Cut each batch into N parts to save memory. [default: 1]", metavar="N"),
+]
+Schedule = Annotated[
+    str | None,
+    _option(TRAINING, "cosine or constant: how the rate falls. [default: cosine]", metavar="NAME"),
+]
+WarmupEpochs = Annotated[
+    float | None,
+    _option(TRAINING, "Epochs over which the rate rises at first. [default: 0]", metavar="N"),
+]
+ClipNorm = Annotated[
+    float | None,
+    _option(TRAINING, "Scale gradients down to this norm. [default: no clipping]", metavar="X"),
+]
+Patience = Annotated[
+    int | None,
+    _option(
+        TRAINING,
+        "Stop after so many epochs without a better validation AUROC; 0: never. [default: 15]",
+        metavar="N",
+    ),
+]
+PosWeight = Annotated[
+    str | None,
+    _option(
+        TRAINING,
+        "none, or balanced: both classes of a label count alike. [default: none]",
+        metavar="RULE",
+    ),
+]
+FreezeTo = Annotated[
+    str | None,
+    _option(
+        TRAINING,
+        "Keep this module of the network, and all before it, as they are: layer3, blocks.5, …",
+        metavar="MODULE",
+    ),
+]
+FreezeBackbone = Annotated[
+    bool | None, _option(TRAINING, "Train the head only.", "--freeze-backbone")
+]
+BatchNorm = Annotated[
+    str | None,
+    _option(
+        TRAINING,
+        "sync, local or frozen. [default: sync on several GPUs, frozen on several CPU ranks, else local]",
+        metavar="MODE",
+    ),
+]
+Augment = Annotated[
+    str | None,
+    _option(
+        TRAINING,
+        "light (small turns, shifts and exposures, no mirror images) or none. [default: light]",
+        metavar="RULE",
+    ),
+]
+Seeds = Annotated[
+    int | None,
+    _option(
+        TRAINING,
+        "Train N times with seeds of their own and show the spread. [default: 1]",
+        metavar="N",
+    ),
+]
+Deterministic = Annotated[
+    bool | None,
+    _option(TRAINING, "The same bits every time, also on GPUs; slower.", "--deterministic"),
+]
+SaveEvery = Annotated[
+    int | None,
+    _option(TRAINING, "Also save after every N steps of an epoch.", metavar="N"),
+]
+Resume = Annotated[
+    bool | None,
+    _option(TRAINING, "Go on where the run of this name was stopped.", "--resume"),
+]
+MaxRestarts = Annotated[
+    int | None,
+    _option(
+        TRAINING,
+        "Go on from the last checkpoint by itself when a worker of --gpus died. [default: 0]",
+        metavar="N",
+    ),
+]
+Tensorboard = Annotated[
+    bool | None,
+    _option(OUTPUT, "Also write logs for TensorBoard, which has to be installed.", "--tensorboard"),
+]
+TrainPrecision = Annotated[
+    str | None,
+    _option(
+        COMPUTE,
+        "auto, fp32 or bf16. [default: bf16 on recent GPUs, else fp32]",
+        "--precision",
+        metavar="NAME",
+    ),
+]
+CacheDir = Annotated[
+    Path | None,
+    _option(
+        COMPUTE,
+        "Keep decoded, resized images here, for the next epoch and the next run.",
+        metavar="DIR",
+    ),
+]
+
 
 def given(parameters: Mapping[str, object]) -> dict[str, object]:
     """Return the options that were typed; lists become tuples, as `settings.convert` expects."""

@@ -78,7 +78,9 @@ def _draw(
 ) -> None:
     points = [(row.epoch + 1, v) for row, v in zip(history, values, strict=True) if v is not None]
     if points:
-        axes.plot(*zip(*points, strict=True), color=colour, linewidth=1.0, marker="o", markersize=1.6)
+        axes.plot(
+            *zip(*points, strict=True), color=colour, linewidth=1.0, marker="o", markersize=1.6
+        )
 
 
 def _mark(axes: Axes, best_epoch: int | None) -> None:

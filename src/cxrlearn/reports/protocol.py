@@ -27,6 +27,7 @@ def short_protocol(report: RunReport) -> tuple[str, ...]:
         _fit(report),
         _choice(report),
         *(_intervals(result.name, result.evaluation) for result in report.results),
+        *_rows(report),
     )
 
 
@@ -55,6 +56,16 @@ def backbone_sentence(report: RunReport) -> str:
         f"Features: {backbone.tag} ({backbone.features}, {backbone.feature_dim} wide, "
         f"preprocessing {backbone.preprocessing}, {backbone.precision}){weights} "
         f"({backbone.verification})."
+    )
+
+
+def _rows(report: RunReport) -> tuple[str, ...]:
+    if report.aggregation is None:
+        return ()
+    column, _, how = report.aggregation.partition(", ")
+    return (
+        f"Validation and test images were put together by {column} ({how}) before anything was "
+        "evaluated: where results speak of images, one such group is meant.",
     )
 
 

@@ -457,6 +457,9 @@ class RunReport:
     """Label efficiency, by test set and rising size; empty unless asked for."""
     finetune: FinetuneReport | None = None
     """How the network was trained; None for a probe."""
+    aggregation: str | None = None
+    """What a row of the results is, such as `patient_id, mean of the probabilities`; None: an
+    image."""
     null_control: bool = False
     """Training labels were permuted by patient: AUROC should be near 0.5."""
 

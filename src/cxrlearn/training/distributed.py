@@ -1,0 +1,216 @@
+"""Several processes that train one model: what `Ranks` asks for, by `torch.distributed`."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from torch import distributed
+from torch.nn.parallel import DistributedDataParallel
+
+from cxrlearn.errors import CxrlearnError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
+
+T = TypeVar("T")
+
+TIMEOUT = timedelta(minutes=30)
+"""Longest wait for the other ranks; a rank that has died is noticed long before."""
+FIRST_PORT, PORTS = 20_000, 20_000
+"""Ports that jobs of SLURM are spread over, by their number."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which process this is among those that somebody has started."""
+
+    rank: int
+    """From 0, over all machines."""
+    world_size: int
+    """How many they are."""
+    local_rank: int
+    """From 0 on this machine."""
+    local_size: int
+    """How many are on this machine."""
+
+
+class PeerError(CxrlearnError):
+    """Another rank has failed and says why; this one has nothing to add."""
+
+
+def find_place(environment: Mapping[str, str]) -> Place | None:
+    """Return what torchrun or SLURM's `srun` says of this process; None: it is alone.
+
+    A batch script of SLURM is alone: only `srun` sets the number of tasks of a step.
+
+    Raises:
+        UsageError: the environment contradicts itself.
+    """
+    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    if not {"RANK", "WORLD_SIZE"} <= environment.keys():
+        if int(environment.get("SLURM_STEP_NUM_TASKS") or 1) < 2:
+            return None
+        per_node = environment.get("SLURM_STEP_TASKS_PER_NODE", "1")
+        names = ("SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", "")
+        environment = {**environment, "": (re.findall(r"\d+", per_node) or ["1"])[0]}
+    try:
+        place = Place(*(int(environment.get(name) or default) for name, default in
+                        zip(names, ("", "", "0", "1"), strict=True)))  # fmt: skip
+    except ValueError:
+        said = ", ".join(f"{name}={environment.get(name)}" for name in names if name)
+        raise UsageError(
+            f"torchrun or srun should say which process this is; the environment has {said}."
+        ) from None
+    if not 0 <= place.rank < place.world_size:
+        raise UsageError(f"there is no rank {place.rank} of {place.world_size}: see {names[0]}.")
+    return place if place.world_size > 1 else None
+
+
+def meeting_point(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return MASTER_ADDR and MASTER_PORT: as set, else what SLURM lets us derive.
+
+    Raises:
+        UsageError: nothing says where the ranks meet.
+    """
+    address = environment.get("MASTER_ADDR") or _first_host(environment)
+    job = environment.get("SLURM_JOB_ID", "")
+    port = environment.get("MASTER_PORT") or (
+        str(FIRST_PORT + int(job) % PORTS) if job.isdigit() else None
+    )
+    if not address or not port:
+        raise UsageError(
+            "several processes were started, and nothing says where they meet: set MASTER_ADDR to "
+            "the name of the first machine and MASTER_PORT to a free port."
+        )
+    return {"MASTER_ADDR": address, "MASTER_PORT": port}
+
+
+def _first_host(environment: Mapping[str, str]) -> str | None:
+    """Return the first host of a list such as `gpu[03-05,9],login`."""
+    listed = environment.get("SLURM_STEP_NODELIST") or environment.get("SLURM_JOB_NODELIST", "")
+    match = re.match(r"([^,\[]+)(?:\[(\d+))?", listed)
+    return None if match is None else match[1] + (match[2] or "")
+
+
+@contextmanager
+def joined(place: Place, device: torch.device) -> Iterator[ProcessRanks]:
+    """Join the other ranks, and leave them in the end: over NCCL on GPUs, else over gloo."""
+    point = meeting_point(os.environ)
+    os.environ.update(point)
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    distributed.init_process_group(
+        # gloo carries what lies in the CPU's memory beside NCCL.
+        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        rank=place.rank,
+        world_size=place.world_size,
+        timeout=TIMEOUT,
+    )
+    try:
+        yield ProcessRanks(place.rank, place.world_size)
+    finally:
+        distributed.destroy_process_group()
+
+
+@dataclass
+class ProcessRanks:
+    """One process of a `torch.distributed` group, as the loop and its workflow see it."""
+
+    rank: int = 0
+    """Which one this is, from 0."""
+    world_size: int = 1
+    """How many they are; 1: no group is needed."""
+    _shared: DistributedDataParallel | None = field(default=None, repr=False)
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Add each value over all ranks, in float64."""
+        if self.world_size == 1:
+            return list(values)
+        total = torch.tensor(list(values), dtype=torch.float64)
+        distributed.all_reduce(total)
+        return [float(value) for value in total]
+
+    def hold_gradients(
+        self,
+        model: torch.nn.Module,  # noqa: ARG002 - the protocol's names
+    ) -> AbstractContextManager[None]:
+        """Let `backward` keep gradients to itself while open."""
+        held: AbstractContextManager[None] = (
+            nullcontext() if self._shared is None else self._shared.no_sync()
+        )
+        return held
+
+    def share(self, model: torch.nn.Module) -> torch.nn.Module:
+        """Return the model to call in training: its gradients are averaged over the ranks."""
+        if self.world_size == 1:
+            return model
+        device = next(model.parameters()).device
+        self._shared = DistributedDataParallel(
+            model,
+            device_ids=[device.index] if device.type == "cuda" else None,
+            # Statistics of norms differ between ranks only in training; see `same_buffers`.
+            broadcast_buffers=False,
+        )
+        return self._shared
+
+    def same_buffers(self, model: torch.nn.Module) -> None:
+        """Give all ranks the buffers of rank 0: statistics of batch normalisation."""
+        if self.world_size > 1:
+            for buffer in model.buffers():
+                distributed.broadcast(buffer, src=0)
+
+    def same_weights(self, model: torch.nn.Module) -> None:
+        """Give all ranks the parameters and buffers of rank 0."""
+        if self.world_size > 1:
+            for tensor in (*model.parameters(), *model.buffers()):
+                distributed.broadcast(tensor.data, src=0)
+
+    def gather(self, own: T) -> list[T]:
+        """Return what every rank has, in order, on every rank; plain data and arrays."""
+        if self.world_size == 1:
+            return [own]
+        found: list[Any] = [None] * self.world_size
+        distributed.all_gather_object(found, own)
+        return found
+
+    def from_first(self, make: Callable[[], T]) -> T:
+        """Return what rank 0 makes, on every rank.
+
+        Raises:
+            CxrlearnError: on rank 0 what went wrong, `PeerError` on the others.
+        """
+        made: list[Any] = [None]
+
+        def fill() -> None:
+            made[0] = make()
+
+        self.together(fill)
+        if self.world_size > 1:
+            distributed.broadcast_object_list(made, src=0)
+        first: T = made[0]
+        return first
+
+    def together(self, action: Callable[[], None]) -> None:
+        """Let rank 0 act, and all ranks know whether it could: none waits for one that has left.
+
+        Raises:
+            CxrlearnError: on rank 0 what went wrong, `PeerError` on the others.
+        """
+        failure: BaseException | None = None
+        if self.rank == 0:
+            try:
+                action()
+            except BaseException as error:  # noqa: BLE001 - raised again below
+                failure = error
+        (failed,) = self.sum([float(failure is not None)])
+        if failure is not None:
+            raise failure
+        if failed:
+            raise PeerError("rank 0 could not go on.")

@@ -1,0 +1,112 @@
+"""Everything that is decided before a network is loaded, so that mistakes cost no time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from cxrlearn.errors import DataError, UsageError
+from cxrlearn.reports.document import REPORT
+from cxrlearn.workflows.datasets import load_labels, load_sets
+from cxrlearn.workflows.finetune_files import LAST
+from cxrlearn.workflows.probe_evaluate import check_columns
+from cxrlearn.workflows.run_folder import Recorder, refuse_other_run, settings_text
+from cxrlearn.workflows.shortcut_floor import floor_columns
+from cxrlearn.workflows.targets import resolve_target
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from cxrlearn.runtime.events import Reporter
+    from cxrlearn.workflows.datasets import ImageSets, LabelledSets
+    from cxrlearn.workflows.finetune_config import FinetuneConfig
+    from cxrlearn.workflows.targets import Target
+
+MAY_DIFFER = frozenset(
+    {
+        "overwrite", "resume", "workers", "device", "gpus", "max_restarts", "allow_failures",
+        "offline", "name", "cache_dir", "tensorboard", "save_every", "features_dir", "output_dir",
+    }
+)  # fmt: skip
+"""Settings that do not decide a result: a run may be repeated, or go on, with others."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a run is about."""
+
+    sets: ImageSets
+    """Images of every split."""
+    labelled: LabelledSets
+    """Their labels."""
+    target: Target
+    """The backbone."""
+    below: tuple[str, ...]
+    """Columns of the shortcut floor."""
+    folder: Path
+    """Of the run."""
+    warnings: tuple[str, ...]
+    """What the user was warned of."""
+
+
+def prepare(config: FinetuneConfig, reporter: Reporter) -> Prepared:
+    """Read the manifests, fix the task, find the backbone, and look at the run's folder.
+
+    Raises:
+        UsageError: settings contradict each other, or another run has that name.
+        DataError: a fault of a manifest or a label.
+        WeightsError: unknown backbone, or its weights are not there.
+    """
+    recorder = Recorder(reporter)
+    if config.tensorboard:
+        require_tensorboard()
+    sets = load_sets(config, recorder)
+    labelled = load_labels(sets, config, recorder)
+    tests = list(sets.tests.values())
+    check_columns(config, sets.val, tests)
+    others = tests if sets.val is None else [sets.val, *tests]
+    below = floor_columns(config, sets.train, others)
+    _check_labels(labelled)
+    if config.model is None:  # the command line has filled it in
+        raise UsageError("--model is missing.")
+    target = resolve_target(config.model, config, config.features_dir, notify=reporter.notice)
+    folder = config.output_dir / (config.name or f"{target.tag}-finetune")
+    if not config.resume:  # what is resumed is compared once its checkpoint has been looked at
+        look_at_folder(folder, config)
+    return Prepared(sets, labelled, target, below, folder, tuple(recorder.warnings))
+
+
+def _check_labels(labelled: LabelledSets) -> None:
+    counts = labelled.counts["train"]
+    if not any(one.positives and one.negatives for one in counts):
+        raise DataError("no label of the training set has both classes: there is nothing to learn.")
+
+
+def look_at_folder(folder: Path, config: FinetuneConfig) -> None:
+    """Refuse a folder that another run has, or an unfinished one.
+
+    Raises:
+        UsageError: the message says how to go on.
+    """
+    text = settings_text("finetune", config)
+    refuse_other_run(folder, "finetune", text, may_differ=MAY_DIFFER, overwrite=config.overwrite)
+    unfinished = (folder / LAST).is_file() and not (folder / REPORT).is_file()
+    if unfinished and not config.resume and not config.overwrite:
+        raise UsageError(
+            f"{folder} holds an unfinished run. --resume goes on with it, --overwrite starts anew."
+        )
+
+
+def require_tensorboard() -> None:
+    """Refuse `--tensorboard` where it is not installed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("tensorboard") is None:
+        raise UsageError(
+            "--tensorboard: the package tensorboard is not installed. Install it "
+            "(`pip install tensorboard`), or leave the option out: history.csv has the same numbers."
+        )

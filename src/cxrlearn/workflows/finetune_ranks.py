@@ -1,0 +1,302 @@
+"""Several processes that finetune together: workers started here, or others that are joined."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import threading
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import torch
+import torch.multiprocessing
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+import cxrlearn.errors
+from cxrlearn.errors import CxrlearnError, HardwareError
+from cxrlearn.runtime.devices import resolve_device, usable_cores
+from cxrlearn.runtime.events import SILENT
+from cxrlearn.runtime.signals import Terminated
+from cxrlearn.runtime.stop_request import stop_on_signals
+from cxrlearn.training.distributed import PeerError, Place, joined
+from cxrlearn.workflows.finetune_prepare import prepare
+from cxrlearn.workflows.finetune_run import FinetuneResult, Stage, train_and_report
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+
+    from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
+
+    from cxrlearn.runtime.events import Progress, Reporter
+    from cxrlearn.workflows.finetune_config import FinetuneConfig
+    from cxrlearn.workflows.finetune_prepare import Prepared
+
+SAVING_SECONDS = 120
+"""How long workers that were asked to stop may take to end their step and save."""
+_STOPPED, _SILENCED = 3, 4
+"""Exit codes of a worker that has saved and left, and of one whose peer says what is wrong."""
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
+
+
+def train_joined(config: FinetuneConfig, place: Place, reporter: Reporter) -> FinetuneResult:
+    """Train as one of the processes that torchrun or srun has started.
+
+    A process that torchrun has started again goes on from the last checkpoint.
+
+    Raises:
+        CxrlearnError: as `train_and_report`.
+    """
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
+    if restarts and not config.overwrite:
+        config = replace(config, resume=True)
+    device = _own_device(config, place)
+    heard = reporter if place.rank == 0 else SILENT
+    torch.set_num_threads(max(1, usable_cores() // place.local_size))
+    prepared = prepare(config, heard)
+    with stop_on_signals(patient=True) as stop, joined(place, device) as ranks:
+        return train_and_report(
+            config, prepared, Stage(ranks, device, place.local_size, stop, heard)
+        )
+
+
+def _own_device(config: FinetuneConfig, place: Place) -> torch.device:
+    found = resolve_device(config.device)
+    return resolve_device(f"cuda:{place.local_rank}") if found.type == "cuda" else found
+
+
+def train_on_workers(
+    config: FinetuneConfig, devices: Sequence[str], prepared: Prepared, reporter: Reporter
+) -> FinetuneResult:
+    """Start one worker a device, and train with all; see `train_and_report`.
+
+    Raises:
+        HardwareError: a worker died, and no restart was left.
+        CxrlearnError: what a worker reported.
+    """
+    left = config.max_restarts
+    while True:
+        try:
+            return _launch(config, devices, prepared, reporter)
+        except _WorkerDiedError as death:
+            if left == 0:
+                again = "the same command with --resume goes on"
+                raise HardwareError(f"{death} What was saved is kept; {again}.") from death
+            reporter.warning(f"{death} Going on from the last checkpoint; {left - 1} more times.")
+            left -= 1
+            config = replace(config, resume=True, overwrite=False)
+
+
+class _WorkerDiedError(Exception):
+    """A worker ended without a word of its own."""
+
+
+def _launch(
+    config: FinetuneConfig, devices: Sequence[str], prepared: Prepared, reporter: Reporter
+) -> FinetuneResult:
+    """Run all workers once."""
+    context: Any = torch.multiprocessing.get_context("spawn")
+    messages: Any = context.Queue()
+    launch = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=len(devices),
+        run_id=uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="127.0.0.1",
+        max_restarts=0,
+        start_method="spawn",
+        **_graceful(),
+    )
+    relay = _Relay(messages, reporter)
+    try:
+        with _handlers_kept(), _elastic_quiet(), relay:
+            elastic_launch(launch, _work)(config, tuple(devices), prepared, messages)
+    except ChildFailedError as error:
+        _explain(relay, error, devices)
+    except SignalException as error:
+        kind = KeyboardInterrupt if error.sigval == signal.SIGINT else Terminated
+        raise kind(*relay.stopped) from None
+    if relay.error is not None:
+        raise relay.error
+    if relay.result is None:
+        raise _WorkerDiedError("worker 0 left without a result.")
+    return relay.result
+
+
+def _graceful() -> dict[str, Any]:
+    """Return how long workers may take to save, where this torch can be told."""
+    known = "shutdown_timeout" in LaunchConfig.__dataclass_fields__
+    return {"shutdown_timeout": SAVING_SECONDS} if known else {}
+
+
+def _explain(relay: _Relay, error: ChildFailedError, devices: Sequence[str]) -> None:
+    """Raise what a worker has said, or else who died and how.
+
+    Raises:
+        CxrlearnError: said by a worker.
+        Terminated: a worker alone was asked to stop, and all have saved.
+        _WorkerDiedError: nobody said anything.
+    """
+    if relay.error is not None:
+        raise relay.error from None
+    if relay.stopped:
+        raise Terminated(*relay.stopped) from None
+    rank, failure = error.get_first_failure()
+    raise _WorkerDiedError(f"worker {rank} on {devices[rank]} died ({_how(failure)}).") from None
+
+
+def _how(failure: ProcessFailure) -> str:
+    if failure.exitcode < 0:
+        return signal.Signals(-failure.exitcode).name
+    return f"exit code {failure.exitcode}"
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """Put back what handled signals before: the launcher puts its own there."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def _elastic_quiet() -> Iterator[None]:
+    """Keep the launcher's own log off the screen: what went wrong is said once, by us."""
+    loggers = [
+        logging.getLogger(name)
+        for name in list(logging.root.manager.loggerDict)
+        if name.startswith("torch.distributed.elastic") or name.startswith("torch.multiprocessing")
+    ]
+    before = [logger.disabled for logger in loggers]
+    for logger in loggers:
+        logger.disabled = True
+    try:
+        yield
+    finally:
+        for logger, disabled in zip(loggers, before, strict=True):
+            logger.disabled = disabled
+
+
+class _Relay:
+    """A thread that hears what the workers say while the launcher waits for them."""
+
+    def __init__(self, messages: Any, reporter: Reporter) -> None:  # noqa: ANN401 - a queue
+        self._messages, self._reporter = messages, reporter
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._open: contextlib.ExitStack = contextlib.ExitStack()
+        self._progress: Progress | None = None
+        self.error: CxrlearnError | None = None
+        self.result: FinetuneResult | None = None
+        self.stopped: tuple[str, ...] = ()
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        self._messages.put(("end", None))
+        self._thread.join()
+        self._open.close()
+
+    def _listen(self) -> None:
+        while True:
+            kind, content = self._messages.get()
+            if kind == "end":
+                return
+            self._take(kind, content)
+
+    def _take(self, kind: str, content: Any) -> None:  # noqa: ANN401 - of any kind
+        if kind in {"notice", "warning"}:
+            getattr(self._reporter, kind)(content)
+        elif kind == "open":
+            self._open.close()
+            title, total, unit = content
+            shown = self._reporter.progress(title, total, unit=unit)
+            self._progress = self._open.enter_context(shown)
+        elif kind == "advance" and self._progress is not None:
+            self._progress.advance(content)
+        elif kind == "error":
+            name, text = content
+            self.error = getattr(cxrlearn.errors, name)(text)
+        elif kind == "stopped":
+            self.stopped = (content,)
+        elif kind == "result":
+            self.result = content
+
+
+class _Messenger:
+    """The `Reporter` of worker 0: everything goes to the launcher."""
+
+    def __init__(self, messages: Any) -> None:  # noqa: ANN401 - a queue
+        self._messages = messages
+
+    def notice(self, message: str) -> None:
+        self._messages.put(("notice", message))
+
+    def warning(self, message: str) -> None:
+        self._messages.put(("warning", message))
+
+    def progress(
+        self, title: str, total: int, *, unit: str = "images"
+    ) -> AbstractContextManager[Progress]:
+        self._messages.put(("open", (title, total, unit)))
+        return nullcontext(self)
+
+    def advance(self, amount: int = 1) -> None:
+        self._messages.put(("advance", amount))
+
+
+def _work(
+    config: FinetuneConfig,
+    devices: tuple[str, ...],
+    prepared: Prepared,
+    messages: Any,  # noqa: ANN401 - a queue
+) -> None:
+    """Train as one of the workers; runs in a process of its own."""
+    with stop_on_signals(patient=True) as stop:
+        rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+        torch.multiprocessing.set_start_method(
+            "fork" if os.name == "posix" else "spawn", force=True
+        )
+        torch.set_num_threads(max(1, usable_cores() // count))
+        heard: Reporter = _Messenger(messages) if rank == 0 else SILENT
+        place = Place(rank, count, rank, count)
+        try:
+            device = resolve_device(devices[rank])
+            with joined(place, device) as ranks:
+                stage = Stage(ranks, device, count, stop, heard)
+                result = train_and_report(config, prepared, stage)
+        except PeerError:
+            _leave(messages, _SILENCED)
+        except CxrlearnError as error:
+            messages.put(("error", (type(error).__name__, str(error))))
+            _leave(messages, error.exit_code)
+        except (KeyboardInterrupt, Terminated) as error:
+            if rank == 0:
+                messages.put(("stopped", str(error)))
+            _leave(messages, _STOPPED)
+        else:
+            if rank == 0:
+                messages.put(("result", result))
+            messages.close()
+            messages.join_thread()
+
+
+def _leave(messages: Any, code: int) -> None:  # noqa: ANN401 - a queue
+    """End this worker once its words are on their way."""
+    messages.close()
+    messages.join_thread()
+    os._exit(code)

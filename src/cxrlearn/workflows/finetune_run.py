@@ -1,0 +1,290 @@
+"""What every process of a finetuning run does; rank 0 also writes and speaks."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cxrlearn.errors import UsageError
+from cxrlearn.reports.learning_curves import learning_figure
+from cxrlearn.reports.panels import figure_png, figure_svg
+from cxrlearn.reports.schema import SeedReport
+from cxrlearn.reports.writers import write_run
+from cxrlearn.runtime.atomic import disk_errors, replace_file, write_text
+from cxrlearn.runtime.events import SILENT
+from cxrlearn.runtime.provenance import provenance
+from cxrlearn.training.checkpoints import load_checkpoint
+from cxrlearn.training.position import Position
+from cxrlearn.workflows.evaluate_splits import evaluate_splits
+from cxrlearn.workflows.finetune_data import study_images
+from cxrlearn.workflows.finetune_files import LAST
+from cxrlearn.workflows.finetune_model import arithmetic, build_learner, identity
+from cxrlearn.workflows.finetune_prepare import look_at_folder
+from cxrlearn.workflows.finetune_report import (
+    Finetuned,
+    build_report,
+    label_accounts,
+    taken_epoch,
+)
+from cxrlearn.workflows.finetune_train import Trainer
+from cxrlearn.workflows.predict_finetuned import ModelAccount, write_account
+from cxrlearn.workflows.run_folder import (
+    SETTINGS,
+    Recorder,
+    settings_text,
+    split_csv,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import torch
+
+    from cxrlearn.reports.predictions import Predictions
+    from cxrlearn.reports.schema import RunReport, SetReport
+    from cxrlearn.runtime.events import Reporter
+    from cxrlearn.runtime.stop_request import StopRequest
+    from cxrlearn.training.checkpoints import Identity
+    from cxrlearn.training.distributed import ProcessRanks
+    from cxrlearn.training.plan import TrainResult
+    from cxrlearn.workflows.finetune_config import FinetuneConfig
+    from cxrlearn.workflows.finetune_data import StudyImages
+    from cxrlearn.workflows.finetune_model import Learner
+    from cxrlearn.workflows.finetune_prepare import Prepared
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What finetuning came to."""
+
+    report: RunReport
+    """Everything, as in report.json."""
+    folder: Path
+    """`runs/<name>`."""
+    failed: dict[str, str]
+    """Image id to reason, for images that could not be read."""
+    allow_failures: bool
+    """Whether failed images are acceptable."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where a process trains, and with whom."""
+
+    ranks: ProcessRanks
+    device: torch.device
+    local_size: int
+    """Processes on this machine: they share its cores."""
+    stop: StopRequest
+    reporter: Reporter
+
+
+def train_and_report(config: FinetuneConfig, prepared: Prepared, stage: Stage) -> FinetuneResult:
+    """Train with every seed, evaluate the best weights once, and write the run.
+
+    Every rank returns the result; rank 0 has written it.
+
+    Raises:
+        KeyboardInterrupt: asked to stop, and saved.
+        Terminated: the same, by SIGTERM.
+        TrainingError: a loss that is not finite, or a checkpoint of another model.
+        CxrlearnError: whatever data, weights, device or disk refuse.
+    """
+    recorder = Recorder(stage.reporter if stage.ranks.rank == 0 else SILENT)
+    recorder.warnings += prepared.warnings
+    with arithmetic(config, stage.device) as autocast:
+        study = study_images(
+            config,
+            prepared.sets,
+            prepared.labelled,
+            prepared.target,
+            stage.ranks,
+            local_size=stage.local_size,
+            pin=stage.device.type == "cuda",
+            reporter=recorder,
+        )
+        run = _Run(config, prepared, replace(stage, reporter=recorder), study, autocast)
+        result = run.all_seeds()
+    stage.ranks.together(partial(run.write, result, recorder))
+    return FinetuneResult(
+        build_report(prepared.folder.name, study, result.finetuned, tuple(recorder.warnings)),
+        prepared.folder,
+        study.failed_images(),
+        config.allow_failures,
+    )
+
+
+@dataclass(frozen=True)
+class _Reported:
+    """The training that is reported, and its predictions."""
+
+    finetuned: Finetuned
+    predictions: dict[str, Predictions]
+
+
+@dataclass(frozen=True)
+class _Run:
+    config: FinetuneConfig
+    prepared: Prepared
+    stage: Stage
+    study: StudyImages
+    autocast: torch.dtype | None
+
+    def all_seeds(self) -> _Reported:
+        """Train with each seed; the first training is the one reported."""
+        self.stage.ranks.together(self._open_folder)
+        first: tuple[Learner, TrainResult] | None = None
+        reported: tuple[tuple[SetReport, ...], dict[str, Predictions]] | None = None
+        seeds = []
+        for number in range(self.config.seeds):
+            trainer = self._trainer(number)
+            result = self._train(trainer)
+            results, predictions = self._evaluate(trainer)
+            seeds.append(_seed_report(trainer.seed, result, results))
+            if first is None:
+                first, reported = (trainer.learner, result), (results, predictions)
+        if first is None or reported is None:  # the config has seen to one seed at least
+            raise UsageError("--seeds: expected at least 1.")
+        target = self.prepared.target
+        precision = "fp32" if self.autocast is None else "bf16"
+        target = replace(target, fingerprint=replace(target.fingerprint, precision=precision))
+        return _Reported(Finetuned(target, *first, tuple(seeds), reported[0]), reported[1])
+
+    def _open_folder(self) -> None:
+        """Make the folder and write down whose it is, before anything is trained.
+
+        Raises:
+            TrainingError: what is to be resumed is of another model.
+            UsageError: or was made with other settings.
+            DiskError: it cannot be written.
+        """
+        folder, config = self.prepared.folder, self.config
+        if config.resume and (folder / LAST).is_file():
+            load_checkpoint(folder / LAST, self._identity)
+        if config.resume:
+            look_at_folder(folder, config)
+        with disk_errors(folder, "Nothing was trained."):
+            folder.mkdir(parents=True, exist_ok=True)
+            if not config.resume:
+                for old in (*folder.glob("*.safetensors"), *folder.glob("report.json")):
+                    old.unlink()
+                for old in folder.glob("seed-*"):
+                    shutil.rmtree(old)
+        write_text(folder / SETTINGS, settings_text("finetune", config), step="run.settings")
+        if self.prepared.sets.drawn:
+            write_text(folder / "split.csv", split_csv(self.prepared.sets), step="run.split")
+
+    @property
+    def _identity(self) -> Identity:
+        return identity(self.prepared.target, self.prepared.labelled.task)
+
+    def _trainer(self, number: int) -> Trainer:
+        config, stage, prepared = self.config, self.stage, self.prepared
+        seed = config.seed + number
+        names = prepared.labelled.task.names
+        learner = build_learner(
+            config,
+            prepared.target,
+            len(names),
+            seed=seed,
+            device=stage.device,
+            ranks=stage.ranks.world_size,
+            reporter=stage.reporter,
+        )
+        folder = prepared.folder if number == 0 else prepared.folder / f"seed-{seed}"
+        title = "training" if config.seeds == 1 else f"training, seed {seed}"
+        return Trainer(
+            config=config,
+            study=self.study,
+            learner=learner,
+            ranks=stage.ranks,
+            identity=self._identity,
+            folder=folder,
+            seed=seed,
+            autocast=self.autocast,
+            reporter=stage.reporter,
+            title=title,
+            stop_requested=stage.stop,
+        )
+
+    def _train(self, trainer: Trainer) -> TrainResult:
+        start = trainer.resume() if self.config.resume else None
+        if start is not None:
+            self.stage.reporter.notice(
+                f"{trainer.title}: going on from epoch {start.epoch + 1}, step {start.step + 1}."
+            )
+        result = trainer.train(start or Position())
+        if result.ended == "stopped":
+            at = result.position
+            self.stage.stop.leave(
+                f"saved in {trainer.folder / LAST} after epoch {at.epoch}, step {at.step}; the "
+                "same command with --resume goes on"
+            )
+        if result.position.best_epoch is None:  # no validation: the last weights are taken
+            trainer.save("best", result.position)
+        trainer.take_best()
+        return result
+
+    def _evaluate(self, trainer: Trainer) -> tuple[tuple[SetReport, ...], dict[str, Predictions]]:
+        """Score validation and every test set with the best weights, and evaluate as a probe."""
+        task = self.prepared.labelled.task
+        splits = [name for name in self.study.images if name != "train"]
+        scores = {name: trainer.score(name) for name in splits}
+        data = {name: self.study.rows(name) for name in self.study.images}
+        kept = {
+            name: np.flatnonzero(~np.isnan(scores[name].outputs).any(axis=1)) for name in splits
+        }
+        logits = {name: scores[name].odds(task.kind, kept[name]) for name in splits}
+        accounts = label_accounts(self.prepared.labelled.labels["train"], task.names)
+        not_scored = {one.name: one.reason for one in accounts if one.reason is not None}
+        return evaluate_splits(
+            self.config, task, data, logits, not_scored=not_scored, below=self.prepared.below
+        )
+
+    def write(self, found: _Reported, recorder: Recorder) -> None:
+        """Write the run; the report comes last."""
+        folder, prepared = self.prepared.folder, self.prepared
+        target, task = found.finetuned.target, prepared.labelled.task
+        resolved = target.resolved
+        report = build_report(folder.name, self.study, found.finetuned, tuple(recorder.warnings))
+        write_account(
+            folder,
+            ModelAccount(
+                kind=task.kind,
+                labels=task.names,
+                backbone=resolved.name,
+                arch=resolved.arch,
+                pretrained_on=resolved.pretrained_on,
+                features=resolved.feature.id,
+                preprocessing=resolved.preprocessing.name,
+                intensity=self.config.intensity,
+                precision="fp32" if self.autocast is None else "bf16",
+            ),
+        )
+        position = found.finetuned.result.position
+        figure = learning_figure(position.history, position.best_epoch)
+        _put(folder / "learning.svg", figure_svg(figure).encode("utf-8"))
+        _put(folder / "learning.png", figure_png(figure))
+        settings = settings_text("finetune", self.config)
+        write_run(folder, report, found.predictions, settings, provenance())
+
+
+def _put(path: Path, content: bytes) -> None:
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    replace_file(path, write, step="run.learning")
+
+
+def _seed_report(seed: int, result: TrainResult, results: tuple[SetReport, ...]) -> SeedReport:
+    return SeedReport(
+        seed=seed,
+        epochs=result.position.epoch,
+        best_epoch=taken_epoch(result),
+        validation=result.position.best,
+        macro=tuple(one.evaluation.macro.value for one in results),
+    )
