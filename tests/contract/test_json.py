@@ -28,7 +28,7 @@ def test_probe_prints_its_report(base: Study, tmp_path: Path) -> None:
     assert set(found) == {
         "schema_version", "command", "name", "task", "backbone", "split_origin", "splits",
         "overlaps", "probe", "results", "warnings", "protocol", "provenance", "pretraining",
-        "curve", "null_control",
+        "curve", "null_control", "aggregation", "finetune",
     }  # fmt: skip
     assert found["schema_version"] == 1
     assert found == json.loads((tmp_path / "cxr-tiny-logreg/report.json").read_text())

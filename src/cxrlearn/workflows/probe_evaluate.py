@@ -44,8 +44,8 @@ class ScoredSplit:
     """Ids, patients, truth and scores."""
     columns: dict[str, Cells]
     """Subgroup columns, where the rows of a group agree."""
-    strata: tuple[str, ...]
-    """Those that make the strata: view and sex."""
+    strata: dict[str, Cells]
+    """View and sex, whose combinations are the strata; empty without them."""
     floor: NDArray[np.float64] | None
     """(N, L) log-odds of the shortcut floor."""
 
@@ -64,7 +64,8 @@ def score_split(
     Raises:
         DataError: the column to aggregate by, or of a subgroup, is missing.
     """
-    columns, strata = ({}, ()) if bare else _columns(config, data.manifest)
+    columns = {} if bare else _columns(config, data.manifest)
+    strata = {} if bare or config.subgroup == OFF else _strata(data.manifest)
     below = None if floor is None or bare else floor.decision(data.manifest)
     if config.aggregate_by is None:
         return ScoredSplit(
@@ -95,7 +96,7 @@ def score_split(
             merged.y_score,
         ),
         {name: _agreed(cells, members) for name, cells in columns.items()},
-        strata,
+        {name: _agreed(cells, members) for name, cells in strata.items()},
         below,
     )
 
@@ -148,11 +149,18 @@ def _agreed(cells: Cells, members: list[NDArray[np.intp]]) -> Cells:
     return tuple(values.pop() if len(values) == 1 else None for values in found)
 
 
-def _columns(config: StudySettings, manifest: Manifest) -> tuple[dict[str, Cells], tuple[str, ...]]:
-    """Return the subgroup columns of a set, ages in bands, and which of them make the strata."""
+def _strata(manifest: Manifest) -> dict[str, Cells]:
+    roles = manifest.columns
+    return {
+        name: tuple(manifest.column(name)) for name in (roles.view, roles.sex) if name is not None
+    }
+
+
+def _columns(config: StudySettings, manifest: Manifest) -> dict[str, Cells]:
+    """Return the subgroup columns of a set, ages in bands."""
     roles, there = manifest.columns, set(manifest.table.columns)
     if config.subgroup == OFF:
-        return {}, ()
+        return {}
     wanted = config.subgroup or [name for name in (roles.sex, roles.age, roles.view) if name]
     absent = [name for name in wanted if name not in there]
     if absent:
@@ -164,8 +172,7 @@ def _columns(config: StudySettings, manifest: Manifest) -> tuple[dict[str, Cells
     for name in wanted:
         cells = tuple(manifest.column(name))
         columns[name] = tuple(age_bands(cells)) if name == roles.age else cells
-    strata = tuple(name for name in (roles.view, roles.sex) if name in columns and name)
-    return columns, strata
+    return columns
 
 
 def choose_operating_points(
@@ -240,7 +247,7 @@ def evaluate_set(
             patients=rows.patient_ids,
             image_ids=rows.image_ids,
             not_scored=not_scored,
-            columns={column: scored.columns[column] for column in scored.strata},
+            columns=scored.strata,
             n_replicates=config.replicates,
             seed=config.seed,
         ),

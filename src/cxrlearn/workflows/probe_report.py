@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cxrlearn.workflows.datasets import ImageSets, LabelledSets
     from cxrlearn.workflows.probe_config import ProbeConfig
     from cxrlearn.workflows.probe_features import ProbeFeatures
+    from cxrlearn.workflows.study_settings import StudySettings
     from cxrlearn.workflows.targets import Target
 
 
@@ -60,8 +61,17 @@ def build_report(  # noqa: PLR0913, PLR0917 - every part of a run, in the order 
         if config.random_weights is not None
         else audit(features.target.resolved, config.origin, tuple(sets.tests)),
         curve=curve,
+        aggregation=aggregation(config),
         null_control=config.null,
     )
+
+
+def aggregation(config: StudySettings) -> str | None:
+    """Say what became one row; None where rows are images."""
+    if config.aggregate_by is None:
+        return None
+    how = "mean of the probabilities" if config.aggregate == "mean" else "highest probability"
+    return f"{config.aggregate_by}, {how}"
 
 
 def task_report(task: Task) -> TaskReport:

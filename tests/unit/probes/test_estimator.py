@@ -23,10 +23,10 @@ def _data(classes: int = 2) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int
     return X, (X @ rng.normal(size=(6, classes)) + noise).argmax(axis=1)
 
 
-CHECKS = list(estimator_checks_generator(LogisticProbe(), legacy=True))
+CHECKS = [check for _, check in estimator_checks_generator(LogisticProbe(), legacy=True)]
 
 
-@pytest.mark.parametrize("check", [check for _, check in CHECKS], ids=[str(c) for _, c in CHECKS])
+@pytest.mark.parametrize("check", CHECKS, ids=[check.func.__name__ for check in CHECKS])
 def test_it_passes_every_check_of_scikit_learn(check: Any) -> None:  # noqa: ANN401
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the checks provoke warnings of scikit-learn itself

@@ -56,7 +56,7 @@ def test_schema_version_and_keys_of_version_1_are_pinned(document: dict[str, Any
     assert set(document) == {
         "schema_version", "command", "name", "task", "backbone", "split_origin", "splits",
         "overlaps", "probe", "results", "warnings", "protocol", "provenance", "pretraining",
-        "curve", "null_control",
+        "curve", "null_control", "aggregation", "finetune",
     }  # fmt: skip
     assert set(document["results"][0]) == {
         "name", "evaluation", "predictions", "subgroups", "within_strata", "floor", "resolvable",

@@ -114,7 +114,7 @@ def test_sex_age_and_view_are_subgroups_where_there_are_any() -> None:
     data = six(sex=["F"] * 6, age=["30"] * 6, view=["PA"] * 6, site=["x"] * 6)
     rows = scored(data)
     assert list(rows.columns) == ["sex", "age", "view"]
-    assert rows.strata == ("view", "sex")
+    assert tuple(rows.strata) == ("view", "sex")
     assert list(scored(data, subgroup=("site", "age")).columns) == ["site", "age"]
     assert scored(data, subgroup=("none",)).columns == {}
     assert scored(six()).columns == {}
