@@ -45,6 +45,13 @@ class PeerError(CxrlearnError):
     """Another rank has failed and says why; this one has nothing to add."""
 
 
+def lost_peer(error: RuntimeError) -> bool:
+    """Tell whether an error means that another rank has gone, rather than a fault of this one."""
+    if isinstance(error, distributed.DistError):
+        return True
+    return any(word in str(error) for word in ("gloo", "Gloo", "NCCL", "closed by peer"))
+
+
 def find_place(environment: Mapping[str, str]) -> Place | None:
     """Return what torchrun or SLURM's `srun` says of this process; None: it is alone.
 

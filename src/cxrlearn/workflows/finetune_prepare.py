@@ -9,6 +9,7 @@ from cxrlearn.errors import DataError, UsageError
 from cxrlearn.reports.document import REPORT
 from cxrlearn.workflows.datasets import load_labels, load_sets
 from cxrlearn.workflows.finetune_files import LAST
+from cxrlearn.workflows.finetune_tensorboard import require_tensorboard
 from cxrlearn.workflows.probe_evaluate import check_columns
 from cxrlearn.workflows.run_folder import Recorder, refuse_other_run, settings_text
 from cxrlearn.workflows.shortcut_floor import floor_columns
@@ -94,19 +95,4 @@ def look_at_folder(folder: Path, config: FinetuneConfig) -> None:
     if unfinished and not config.resume and not config.overwrite:
         raise UsageError(
             f"{folder} holds an unfinished run. --resume goes on with it, --overwrite starts anew."
-        )
-
-
-def require_tensorboard() -> None:
-    """Refuse `--tensorboard` where it is not installed.
-
-    Raises:
-        UsageError: it is not.
-    """
-    from importlib.util import find_spec
-
-    if find_spec("tensorboard") is None:
-        raise UsageError(
-            "--tensorboard: the package tensorboard is not installed. Install it "
-            "(`pip install tensorboard`), or leave the option out: history.csv has the same numbers."
         )

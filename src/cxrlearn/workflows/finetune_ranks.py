@@ -7,6 +7,7 @@ import logging
 import os
 import signal
 import threading
+import time
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from cxrlearn.runtime.devices import resolve_device, usable_cores
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.signals import Terminated
 from cxrlearn.runtime.stop_request import stop_on_signals
-from cxrlearn.training.distributed import PeerError, Place, joined
+from cxrlearn.training.distributed import PeerError, Place, joined, lost_peer
 from cxrlearn.workflows.finetune_prepare import prepare
 from cxrlearn.workflows.finetune_run import FinetuneResult, Stage, train_and_report
 
@@ -38,7 +39,8 @@ if TYPE_CHECKING:
     from cxrlearn.workflows.finetune_config import FinetuneConfig
     from cxrlearn.workflows.finetune_prepare import Prepared
 
-SAVING_SECONDS = 120
+LAST_WORDS_SECONDS = 3.0
+SAVING_SECONDS = 60
 """How long workers that were asked to stop may take to end their step and save."""
 _STOPPED, _SILENCED = 3, 4
 """Exit codes of a worker that has saved and left, and of one whose peer says what is wrong."""
@@ -103,6 +105,8 @@ def _launch(
     """Run all workers once."""
     context: Any = torch.multiprocessing.get_context("spawn")
     messages: Any = context.Queue()
+    default = torch.multiprocessing.get_all_start_methods()[0]
+    helpers = torch.multiprocessing.get_start_method(allow_none=True) or default
     launch = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -118,7 +122,7 @@ def _launch(
     relay = _Relay(messages, reporter)
     try:
         with _handlers_kept(), _elastic_quiet(), relay:
-            elastic_launch(launch, _work)(config, tuple(devices), prepared, messages)
+            elastic_launch(launch, _work)(config, tuple(devices), prepared, messages, helpers)
     except ChildFailedError as error:
         _explain(relay, error, devices)
     except SignalException as error:
@@ -179,7 +183,7 @@ def _elastic_quiet() -> Iterator[None]:
     loggers = [
         logging.getLogger(name)
         for name in list(logging.root.manager.loggerDict)
-        if name.startswith("torch.distributed.elastic") or name.startswith("torch.multiprocessing")
+        if name.startswith(("torch.distributed.elastic", "torch.multiprocessing"))
     ]
     before = [logger.disabled for logger in loggers]
     for logger in loggers:
@@ -264,35 +268,43 @@ def _work(
     devices: tuple[str, ...],
     prepared: Prepared,
     messages: Any,  # noqa: ANN401 - a queue
+    helpers: str,
 ) -> None:
     """Train as one of the workers; runs in a process of its own."""
-    with stop_on_signals(patient=True) as stop:
-        rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-        torch.multiprocessing.set_start_method(
-            "fork" if os.name == "posix" else "spawn", force=True
-        )
-        torch.set_num_threads(max(1, usable_cores() // count))
-        heard: Reporter = _Messenger(messages) if rank == 0 else SILENT
-        place = Place(rank, count, rank, count)
-        try:
-            device = resolve_device(devices[rank])
-            with joined(place, device) as ranks:
-                stage = Stage(ranks, device, count, stop, heard)
-                result = train_and_report(config, prepared, stage)
-        except PeerError:
-            _leave(messages, _SILENCED)
-        except CxrlearnError as error:
-            messages.put(("error", (type(error).__name__, str(error))))
-            _leave(messages, error.exit_code)
-        except (KeyboardInterrupt, Terminated) as error:
-            if rank == 0:
-                messages.put(("stopped", str(error)))
-            _leave(messages, _STOPPED)
-        else:
-            if rank == 0:
-                messages.put(("result", result))
-            messages.close()
-            messages.join_thread()
+    rank, count = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    # Decoding processes would be spawned like this one, each with a torch of its own.
+    torch.multiprocessing.set_start_method(helpers, force=True)
+    torch.set_num_threads(max(1, usable_cores() // count))
+    heard: Reporter = _Messenger(messages) if rank == 0 else SILENT
+    with stop_on_signals(patient=True) as stop, _last_words(messages, rank):
+        device = resolve_device(devices[rank])
+        with joined(Place(rank, count, rank, count), device) as ranks:
+            result = train_and_report(config, prepared, Stage(ranks, device, count, stop, heard))
+        if rank == 0:
+            messages.put(("result", result))
+        messages.close()
+        messages.join_thread()
+
+
+@contextmanager
+def _last_words(messages: Any, rank: int) -> Iterator[None]:  # noqa: ANN401 - a queue
+    """Tell the launcher why this worker leaves, and leave."""
+    try:
+        yield
+    except PeerError:
+        _leave(messages, _SILENCED)
+    except RuntimeError as error:
+        if not lost_peer(error):
+            raise
+        time.sleep(LAST_WORDS_SECONDS)  # whoever has died is to be noticed first
+        _leave(messages, _SILENCED)
+    except CxrlearnError as error:
+        messages.put(("error", (type(error).__name__, str(error))))
+        _leave(messages, error.exit_code)
+    except (KeyboardInterrupt, Terminated) as error:
+        if rank == 0:
+            messages.put(("stopped", str(error)))
+        _leave(messages, _STOPPED)
 
 
 def _leave(messages: Any, code: int) -> None:  # noqa: ANN401 - a queue

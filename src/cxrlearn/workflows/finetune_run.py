@@ -30,6 +30,7 @@ from cxrlearn.workflows.finetune_report import (
     label_accounts,
     taken_epoch,
 )
+from cxrlearn.workflows.finetune_tensorboard import TensorboardLog
 from cxrlearn.workflows.finetune_train import Trainer
 from cxrlearn.workflows.predict_finetuned import ModelAccount, write_account
 from cxrlearn.workflows.run_folder import (
@@ -209,6 +210,7 @@ class _Run:
             reporter=stage.reporter,
             title=title,
             stop_requested=stage.stop,
+            log=TensorboardLog(folder) if config.tensorboard and stage.ranks.rank == 0 else None,
         )
 
     def _train(self, trainer: Trainer) -> TrainResult:

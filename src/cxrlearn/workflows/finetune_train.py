@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
@@ -20,11 +20,10 @@ from cxrlearn.training.checkpoints import Checkpoint, load_checkpoint, restore, 
 from cxrlearn.training.loop import train
 from cxrlearn.training.losses import LossSum, binary_loss_sum, class_loss_sum
 from cxrlearn.training.plan import Hooks, LoopConfig, StepReport, Validated
-from cxrlearn.training.position import Position
 from cxrlearn.workflows.finetune_files import BEST, HISTORY, LAST
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
     from cxrlearn.training.checkpoints import Identity
     from cxrlearn.training.distributed import ProcessRanks
     from cxrlearn.training.plan import TrainResult
+    from cxrlearn.training.position import Position
     from cxrlearn.workflows.finetune_config import FinetuneConfig
     from cxrlearn.workflows.finetune_data import StudyImages
     from cxrlearn.workflows.finetune_model import Learner
@@ -119,6 +119,13 @@ def class_odds(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
     return odds
 
 
+class TrainingLog(Protocol):
+    """Where numbers go while training runs."""
+
+    def write(self, group: str, numbers: Mapping[str, float | None], at: int) -> None:
+        """Take the numbers of a step or an epoch."""
+
+
 @dataclass(frozen=True)
 class Trainer:
     """All that one training needs."""
@@ -135,10 +142,15 @@ class Trainer:
     reporter: Reporter
     title: str
     stop_requested: Callable[[], bool]
-    on_step: tuple[Callable[[StepReport], None], ...] = ()
-    on_epoch: tuple[Callable[[Position], None], ...] = ()
+    log: TrainingLog | None = None
+    """Told of every step and epoch."""
     clock: list[float] = field(default_factory=list)
     """When the running epoch began."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch."""
+        return math.ceil(len(self.study.training(self.seed)) / self.config.accumulate)
 
     def train(self, start: Position) -> TrainResult:
         """Train until it is done, or asked to stop, and saved.
@@ -149,13 +161,12 @@ class Trainer:
             DiskError: a checkpoint cannot be written.
         """
         config, batches = self.config, self.study.training(self.seed)
-        steps = math.ceil(len(batches) / config.accumulate)
         shared = self.ranks.share(self.learner.model)
         loop = LoopConfig(
             epochs=config.epochs,
             accumulate=config.accumulate,
             schedule=config.schedule,
-            warmup_steps=round(config.warmup_epochs * steps),
+            warmup_steps=round(config.warmup_epochs * self.steps),
             clip_norm=config.clip_norm,
             patience=config.patience or None,
             autocast=self.autocast,
@@ -166,7 +177,7 @@ class Trainer:
             validate=self.validate if "val" in self.study.images else None,
             save=self.save,
             stop_requested=self.stop_requested,
-            on_step=self._tell,
+            on_step=self._log_step,
             reporter=self.reporter,
             title=self.title,
         )
@@ -258,8 +269,7 @@ class Trainer:
 
         self.ranks.together(write)
         if which == "last" and position.step == 0:
-            for tell in self.on_epoch:
-                tell(position)
+            self._log_epoch(position)
 
     def _checkpoint(self, which: Literal["best", "last"], position: Position) -> Checkpoint:
         failed = {name: dict(rows) for name, rows in self.study.failed.items()}
@@ -303,9 +313,16 @@ class Trainer:
         self.ranks.together(read)
         self.ranks.same_weights(self.learner.model)
 
-    def _tell(self, report: StepReport) -> None:
-        for tell in self.on_step:
-            tell(report)
+    def _log_step(self, report: StepReport) -> None:
+        if self.log is not None:
+            at = report.position.epoch * self.steps + report.position.step
+            measured = {"loss": report.loss, "gradient_norm": report.gradient_norm}
+            self.log.write("train", measured | {"rate_factor": report.rate_factor}, at)
+
+    def _log_epoch(self, position: Position) -> None:
+        if self.log is not None and position.history:
+            row = position.history[-1]
+            self.log.write("epoch", {"loss": row.loss, **row.record}, row.epoch + 1)
 
     def _say(self, epoch: int, record: dict[str, float | None]) -> None:
         now = time.monotonic()

@@ -29,6 +29,14 @@ model = {model}
 # C = "auto"                 # chosen on the validation split; or a number
 # replicates = 1000          # bootstrap of patients behind every 95 % interval
 # output_dir = "runs"
+
+[finetune]
+# The model of [embed] is used unless one is named here.
+# epochs = 100
+# batch_size = 32            # over all GPUs together
+# learning_rate = 1e-3
+# optimizer = "sgd"          # or "adamw", with layer_decay = 0.75 and warmup_epochs = 1
+# cache_dir = "cache"        # decoded images, for the next epoch and the next run
 """
 
 BLANK_DATA = """\
