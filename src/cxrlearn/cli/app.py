@@ -131,6 +131,15 @@ def _report_bug(error: BaseException) -> None:
 
 def run() -> None:
     """Register the commands and run the one that was typed."""
-    from cxrlearn.cli import compare, demo, embed, finetune, init, models, probe  # noqa: F401 - each registers itself
+    from cxrlearn.cli import (  # noqa: F401 - each registers itself
+        compare,
+        demo,
+        embed,
+        finetune,
+        init,
+        models,
+        predict,
+        probe,
+    )
 
     app()

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 DATA, LABELS, BACKBONE = "Data", "Labels", "Backbone"
 COMPUTE, PROBE, OUTPUT = "Computation", "Probe", "Output"
 EVALUATION, CURVE = "Evaluation", "Label efficiency"
+PREDICTION = "Prediction"
 
 
 def _option(
@@ -389,6 +390,48 @@ Name = Annotated[
 Overwrite = Annotated[
     bool | None,
     _option(OUTPUT, "Overwrite a run of the same name with other settings.", "--overwrite"),
+]
+Run = Annotated[
+    str | None,
+    _option(PREDICTION, "Finished run: its folder, or its name in --output-dir.", metavar="RUN"),
+]
+NewCsv = Annotated[
+    Path | None, _option(DATA, "Manifest of the new images, a row an image.", metavar="FILE")
+]
+NewImages = Annotated[
+    Path | None,
+    _option(DATA, "Take every image below this folder; no manifest needed.", metavar="DIR"),
+]
+Saliency = Annotated[
+    Path | None,
+    _option(
+        PREDICTION,
+        "Draw here, over every image, what its score reacts to. No evidence that the score is right.",
+        metavar="DIR",
+    ),
+]
+SaliencyLabel = Annotated[
+    str | None,
+    _option(
+        PREDICTION, "Label that overlays explain. [default: the most probable]", metavar="LABEL"
+    ),
+]
+Predictions = Annotated[
+    Path | None,
+    _option(
+        OUTPUT,
+        "Where predictions go: .csv or .parquet. [default: predictions.csv]",
+        "--output",
+        "-o",
+        metavar="FILE",
+    ),
+]
+OverwritePredictions = Annotated[
+    bool | None, _option(OUTPUT, "Overwrite predictions and overlays.", "--overwrite")
+]
+RunsDir = Annotated[
+    Path | None,
+    _option(OUTPUT, "Where runs are. [default: runs]", "--output-dir", metavar="DIR"),
 ]
 Config = Annotated[
     Path | None,

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FILE_NAME = "cxrlearn.toml"
-SECTIONS = ("data", "embed", "probe", "finetune")
+SECTIONS = ("data", "embed", "probe", "finetune", "predict")
 PREFIX = "CXRLEARN_"
 
 HIDDEN = frozenset({"part_rows", "part_seconds"})
