@@ -33,7 +33,12 @@ sys.stderr.write(json.dumps([code, loaded]))
 
 @pytest.mark.parametrize(
     "argv",
-    [["cxrlearn", "--help"], ["cxrlearn", "embed", "--help"], ["cxrlearn", "models", "list"]],
+    [
+        ["cxrlearn", "--help"],
+        ["cxrlearn", "embed", "--help"],
+        ["cxrlearn", "finetune", "--help"],
+        ["cxrlearn", "models", "list"],
+    ],
     ids=" ".join,
 )
 def test_help_and_lists_import_nothing_heavy(argv: list[str]) -> None:

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 import typer.main
 
-from cxrlearn.cli import compare, demo, embed, init, models, probe  # noqa: F401 - each registers itself
+from cxrlearn.cli import compare, demo, embed, finetune, init, models, probe  # noqa: F401 - each registers itself
 from cxrlearn.cli.app import app
 from cxrlearn.workflows.embed_config import EmbedConfig
+from cxrlearn.workflows.finetune_config import FinetuneConfig
 from cxrlearn.workflows.probe_config import ProbeConfig
 from cxrlearn.workflows.settings import DATA_KEYS, HIDDEN
 
@@ -39,6 +40,18 @@ OPTIONS: dict[str, list[str]] = {
         "--operating-point", "--subgroup", "--floor-columns", "--aggregate-by", "--aggregate",
         "--origin", "--null", "--train-fraction", "--few-shot", "--repeats", "--memory-limit",
         "--verbose", "-v",
+        "--split-column", "--split-by-image", "--patient-column", "--strict",
+        "--class-columns", "--task", "--positive", "--blank", "--uncertain", "--num-classes",
+        "--features-dir", "--name", "--overwrite",
+    ],
+    "finetune": [
+        *SWITCHES, *BACKBONE, *DATA, *COMPUTE,
+        "--optimizer", "--learning-rate", "--momentum", "--weight-decay", "--layer-decay",
+        "--epochs", "--accumulate", "--schedule", "--warmup-epochs", "--clip-norm", "--patience",
+        "--pos-weight", "--freeze-to", "--freeze-backbone", "--batch-norm", "--augment", "--seeds",
+        "--deterministic", "--save-every", "--resume", "--max-restarts", "--tensorboard",
+        "--cache-dir", "--replicates", "--seed", "--operating-point", "--subgroup",
+        "--floor-columns", "--aggregate-by", "--aggregate", "--origin", "--verbose", "-v",
         "--split-column", "--split-by-image", "--patient-column", "--strict",
         "--class-columns", "--task", "--positive", "--blank", "--uncertain", "--num-classes",
         "--features-dir", "--name", "--overwrite",
@@ -88,7 +101,10 @@ def test_every_option_has_a_help_text_and_no_negative_twin(name: str) -> None:
         assert not parameter.secondary_opts
 
 
-@pytest.mark.parametrize(("name", "config"), [("embed", EmbedConfig), ("probe", ProbeConfig)])
+@pytest.mark.parametrize(
+    ("name", "config"),
+    [("embed", EmbedConfig), ("probe", ProbeConfig), ("finetune", FinetuneConfig)],
+)
 def test_options_and_settings_are_the_same_names(name: str, config: type) -> None:
     settings = {field.name for field in fields(config)} - HIDDEN
     typed = {parameter.name for parameter in commands()[name].params}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -159,12 +160,15 @@ class ProcessRanks:
         if self.world_size == 1:
             return model
         device = next(model.parameters()).device
-        self._shared = DistributedDataParallel(
-            model,
-            device_ids=[device.index] if device.type == "cuda" else None,
-            # Statistics of norms differ between ranks only in training; see `same_buffers`.
-            broadcast_buffers=False,
-        )
+        with warnings.catch_warnings():
+            # Renamed in torch 2.15; the new name is unknown to the versions before.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated")
+            self._shared = DistributedDataParallel(
+                model,
+                device_ids=[device.index] if device.type == "cuda" else None,
+                # Statistics of norms differ between ranks only in training; see `same_buffers`.
+                broadcast_buffers=False,
+            )
         return self._shared
 
     def same_buffers(self, model: torch.nn.Module) -> None:

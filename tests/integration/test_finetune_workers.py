@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cxrlearn.training.checkpoints import load_checkpoint
+from tests.support.finetune_child import Fault, run_finetune
+from tests.support.small_study import Study, write_study
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--replicates", 100, "--subgroup",
+         "none", "--floor-columns", "none", "--name", "run", "--gpus", "cpu,cpu")  # fmt: skip
+CALLS_BEFORE, AN_EPOCH = 2, 4
+"""Forward passes of a worker before the first step, and of an epoch."""
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return write_study(tmp_path / "study")
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_is_named(study: Study) -> None:
+    fault = Fault("SIGKILL", CALLS_BEFORE + AN_EPOCH + 1, rank=1)
+    ended = run_finetune(*QUICK, cwd=study.folder, fault=fault)
+    assert ended.code == 7, ended.err
+    errors = [line for line in ended.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, ended.err
+    assert "worker 1 on cpu died (SIGKILL)" in errors[0]
+    assert "--resume goes on" in errors[0]
+    last = study.folder / "runs/run/last.safetensors"
+    assert load_checkpoint(last).position.epoch == 1
+
+
+@pytest.mark.slow
+def test_with_restarts_left_a_run_goes_on_by_itself(study: Study) -> None:
+    # In the third epoch: the workers that are started again have fewer passes left than that.
+    fault = Fault("SIGKILL", CALLS_BEFORE + 2 * AN_EPOCH + 2, rank=1)
+    ended = run_finetune(*QUICK, "--max-restarts", 1, cwd=study.folder, fault=fault)
+    assert ended.code == 0, ended.err
+    assert "worker 1 on cpu died (SIGKILL). Going on from the last checkpoint" in ended.err
+    assert "going on from epoch 3, step 1" in ended.err
+    report = json.loads((study.folder / "runs/run/report.json").read_text(encoding="utf-8"))
+    assert (report["finetune"]["ranks"], report["finetune"]["epochs"]) == (2, 3)
+    assert report["finetune"]["batch_norm"] == "frozen"
