@@ -397,6 +397,15 @@ def _with_tag_of(study: Study, suffix: str) -> Path:
 # ---- runs to compare -----------------------------------------------------------------------------
 
 
+def test_runs_that_cannot_predict(base: Study, tmp_path: Path) -> None:
+    args = ("predict", "--csv", "test.csv", "--run", "half", "--output-dir", tmp_path)
+    assert "no run 'half'" in refused(2, *args, cwd=base.folder)
+    (tmp_path / "half").mkdir()
+    assert "no report at" in refused(3, *args, cwd=base.folder)
+    (tmp_path / "half" / "report.json").write_text("{}")
+    assert "is not a report of cxrlearn" in refused(3, *args, cwd=base.folder)
+
+
 def test_runs_that_cannot_be_compared(tmp_path: Path) -> None:
     assert "no finished run in runs/" in refused(2, "compare", cwd=tmp_path)
     assert "no run 'nope'" in refused(2, "compare", "nope", cwd=tmp_path)

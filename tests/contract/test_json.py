@@ -52,6 +52,23 @@ def test_embed_prints_its_files(base: Study, tmp_path: Path) -> None:
     assert (file["rows"], file["computed"], list(file["failed"])) == (1, 1, ["broken.csv"])
 
 
+def test_predict_prints_what_it_wrote(base: Study, tmp_path: Path) -> None:
+    done("probe", *FAST, "--output-dir", tmp_path / "runs", "-q", cwd=base.folder)
+    found = document(
+        "predict", "--run", tmp_path / "runs/cxr-tiny-logreg", "--csv", "test.csv",
+        "--output", tmp_path / "out.csv", cwd=base.folder,
+    )  # fmt: skip
+    assert set(found) == {
+        "run", "output", "images", "labels", "operating_points", "positive", "failed", "overlays",
+        "seconds",
+    }  # fmt: skip
+    assert (found["images"], found["failed"], found["overlays"]) == (12, {}, None)
+    assert found["labels"] == ["Cardiomegaly", "Effusion"]
+    assert found["positive"] == {"youden": {"Cardiomegaly": 0, "Effusion": 0}}
+    (point,) = found["operating_points"]
+    assert point == {"rule": "youden", "thresholds": [None, None]}
+
+
 def test_models_list_show_and_check(tmp_path: Path) -> None:
     keys = {"name", "aliases", "title", "weights", "variants"}
     listed = document("models", "list", cwd=tmp_path)
@@ -69,7 +86,7 @@ def test_models_list_show_and_check(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("typed", [["probe"], ["embed"], ["models", "show", "nope"]])
+@pytest.mark.parametrize("typed", [["probe"], ["embed"], ["predict"], ["models", "show", "nope"]])
 def test_a_failure_prints_nothing_on_stdout(tmp_path: Path, typed: list[str]) -> None:
     code = 4 if typed[0] == "models" else 2
     assert refused(code, *typed, "--json", cwd=tmp_path)

@@ -6,10 +6,20 @@ from typing import Any
 import pytest
 import typer.main
 
-from cxrlearn.cli import compare, demo, embed, finetune, init, models, probe  # noqa: F401 - each registers itself
+from cxrlearn.cli import (  # noqa: F401 - each registers itself
+    compare,
+    demo,
+    embed,
+    finetune,
+    init,
+    models,
+    predict,
+    probe,
+)
 from cxrlearn.cli.app import app
 from cxrlearn.workflows.embed_config import EmbedConfig
 from cxrlearn.workflows.finetune_config import FinetuneConfig
+from cxrlearn.workflows.predict_config import PredictConfig
 from cxrlearn.workflows.probe_config import ProbeConfig
 from cxrlearn.workflows.settings import DATA_KEYS, HIDDEN
 
@@ -55,6 +65,12 @@ OPTIONS: dict[str, list[str]] = {
         "--split-column", "--split-by-image", "--patient-column", "--strict",
         "--class-columns", "--task", "--positive", "--blank", "--uncertain", "--num-classes",
         "--features-dir", "--name", "--overwrite",
+    ],
+    "predict": [
+        *SWITCHES,
+        "--run", "--csv", "--images", "--image-root", "--path-column", "--limit", "--weights",
+        "--offline", "--device", "--batch-size", "--workers", "--saliency", "--saliency-label",
+        "--output", "-o", "--overwrite", "--allow-failures", "--features-dir", "--output-dir",
     ],
     "compare": [
         "runs", "--output-dir", "--labels", "--common-rows", "--replicates", "--seed", "--format",
@@ -103,7 +119,12 @@ def test_every_option_has_a_help_text_and_no_negative_twin(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "config"),
-    [("embed", EmbedConfig), ("probe", ProbeConfig), ("finetune", FinetuneConfig)],
+    [
+        ("embed", EmbedConfig),
+        ("probe", ProbeConfig),
+        ("finetune", FinetuneConfig),
+        ("predict", PredictConfig),
+    ],
 )
 def test_options_and_settings_are_the_same_names(name: str, config: type) -> None:
     settings = {field.name for field in fields(config)} - HIDDEN

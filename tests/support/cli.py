@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from typer.testing import CliRunner
 
-from cxrlearn.cli import embed, init, models, predict, probe  # noqa: F401 - each registers itself
+from cxrlearn.cli import embed, finetune, init, models, predict, probe  # noqa: F401 - each registers itself
 from cxrlearn.cli.app import app
 
 if TYPE_CHECKING:
