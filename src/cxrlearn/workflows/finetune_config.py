@@ -183,13 +183,14 @@ class FinetuneConfig:
 
     def _number_problems(self) -> list[str]:
         problems = least_problems(self, _LEAST)
+        most_epochs = max(self.epochs, 1)
         ranges = {
             "learning_rate": (0 < self.learning_rate < float("inf"), "a positive number"),
             "momentum": (0 <= self.momentum < 1, "a number from 0 to below 1"),
             "weight_decay": (0 <= self.weight_decay < float("inf"), "0 or a positive number"),
             "layer_decay": (0 < self.layer_decay <= 1, "a number above 0 and at most 1"),
             "warmup_epochs": (
-                0 <= self.warmup_epochs < max(self.epochs, 1),
+                0 <= self.warmup_epochs < most_epochs,
                 "0 or more, below --epochs",
             ),
             "clip_norm": (self.clip_norm is None or self.clip_norm > 0, "a positive number"),
