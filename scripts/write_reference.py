@@ -22,9 +22,11 @@ import typer
 from cxrlearn.backbones.catalog import CATALOG
 from cxrlearn.backbones.records.rules import ORIGINAL
 from cxrlearn.backbones.spec import FileWeights, LibraryWeights, PackagedFile
-from cxrlearn.cli import compare, demo, embed, init, models, probe
+from cxrlearn.cli import compare, demo, embed, finetune, init, models, predict, probe
 from cxrlearn.cli.app import app
 from cxrlearn.workflows.embed_config import EmbedConfig
+from cxrlearn.workflows.finetune_config import FinetuneConfig
+from cxrlearn.workflows.predict_config import PredictConfig
 from cxrlearn.workflows.probe_config import ProbeConfig
 from cxrlearn.workflows.settings import DATA_KEYS, HIDDEN, PREFIX, NamedPath
 
@@ -33,9 +35,14 @@ if TYPE_CHECKING:
 
     from cxrlearn.backbones.spec import BackboneSpec, Preprocessing, Variant
 
-COMMAND_MODULES = (embed, probe, compare, demo, init, models)
+COMMAND_MODULES = (embed, probe, finetune, predict, compare, demo, init, models)
 """Importing them registers the commands."""
-CONFIGS: dict[str, type] = {"embed": EmbedConfig, "probe": ProbeConfig}
+CONFIGS: dict[str, type] = {
+    "embed": EmbedConfig,
+    "probe": ProbeConfig,
+    "finetune": FinetuneConfig,
+    "predict": PredictConfig,
+}
 """The commands that take settings."""
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 MARK = "<!-- Written by scripts/write_reference.py: edit {source}, then run it. -->"
@@ -259,7 +266,7 @@ def config_keys(command: str) -> tuple[str, ...]:
 
 def _sections() -> Iterator[str]:
     data = dict.fromkeys(key for name in CONFIGS for key in config_keys(name) if key in DATA_KEYS)
-    yield f"| `[data]` | `embed`, `probe` | {_keys(data)} |"
+    yield f"| `[data]` | {_keys(CONFIGS)} | {_keys(data)} |"
     for name in CONFIGS:
         own = [key for key in config_keys(name) if key not in DATA_KEYS]
         also = f"those of `[data]` that `{name}` has an option for"
@@ -273,7 +280,7 @@ def commands() -> dict[str, Any]:
     for name, command in root.commands.items():
         inner = getattr(command, "commands", None)
         found |= {f"{name} {sub}": one for sub, one in inner.items()} if inner else {name: command}
-    order = [name for name in ("embed", "probe", "demo", "init") if name in found]
+    order = [name for name in ("embed", "probe", "finetune", "demo", "init") if name in found]
     return {name: found[name] for name in (*order, *sorted(set(found) - set(order)))}
 
 

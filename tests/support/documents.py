@@ -10,12 +10,12 @@ from typing import Any
 
 import typer
 
-from cxrlearn.cli import compare, demo, embed, init, models, probe
+from cxrlearn.cli import compare, demo, embed, finetune, init, models, predict, probe
 from cxrlearn.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
-COMMAND_MODULES = (compare, demo, embed, init, models, probe)
+COMMAND_MODULES = (compare, demo, embed, finetune, init, models, predict, probe)
 """Importing them registers the commands."""
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
