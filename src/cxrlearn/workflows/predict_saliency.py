@@ -132,7 +132,9 @@ def overlay(explained: Explained) -> Image.Image:
     canvas = Image.new("RGB", (image.width, image.height + _STRIP))
     canvas.paste(image)
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(size=12)
-    words = f"{explained.label}: {explained.probability:.3f}   ({explained.saliency.method})"
+    found = explained.saliency
+    method = found.method if found.values.any() else f"{found.method}: nothing raises it"
+    words = f"{explained.label}: {explained.probability:.3f}   ({method})"
     draw.text((4, image.height + 2), _drawable(words), "white", font)
     draw.text(
         (4, image.height + 17), "What the score reacts to; no evidence of a finding.", "grey", font
