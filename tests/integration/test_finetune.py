@@ -141,6 +141,8 @@ def test_several_seeds_are_compared_and_the_first_is_reported(study: Study, whol
     assert course(run_of(study)) == course(whole)
     macro = found["results"][0]["evaluation"]["macro"]["value"]
     assert found["finetune"]["seeds"][0]["macro"] == [macro]
+    spread = next(line for line in found["protocol"] if line.startswith("2 trainings, seeds 0, 1"))
+    assert f"macro AUROC {macro:.3f}, " in spread
 
 
 def test_without_validation_the_last_weights_are_taken(study: Study) -> None:

@@ -26,6 +26,7 @@ def short_protocol(report: RunReport) -> tuple[str, ...]:
     return (
         _fit(report),
         _choice(report),
+        *_seeds(report),
         *(_intervals(result.name, result.evaluation) for result in report.results),
         *_rows(report),
     )
@@ -104,6 +105,20 @@ def _choice(report: RunReport) -> str:
     if report.probe.knn is not None:
         return _neighbour_choice(report.probe.knn, where)
     return _c_choice(report, where)
+
+
+def _seeds(report: RunReport) -> list[str]:
+    """Return the spread over trainings that differ in their seed alone; empty for one."""
+    if report.finetune is None or len(report.finetune.seeds) < 2:
+        return []
+    seeds = report.finetune.seeds
+    spread = []
+    for place, result in enumerate(report.results):
+        macros = [one.macro[place] for one in seeds]
+        values = ", ".join("undefined" if value is None else f"{value:.3f}" for value in macros)
+        spread.append(f"{values} on {result.name}")
+    named = ", ".join(str(one.seed) for one in seeds)
+    return [f"{len(seeds)} trainings, seeds {named}: macro AUROC {'; '.join(spread)}."]
 
 
 def _epoch_choice(finetune: FinetuneReport, where: str) -> str:
