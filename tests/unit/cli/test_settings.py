@@ -46,6 +46,6 @@ def test_a_probe_needs_to_know_which_of_several_backbones(tmp_path: Path) -> Non
 def test_init_writes_settings_that_can_be_read(tmp_path: Path) -> None:
     done("init", cwd=tmp_path)
     values = tomllib.loads((tmp_path / "cxrlearn.toml").read_text())
-    assert set(values) == {"data", "embed", "probe"}
+    assert set(values) == {"data", "embed", "probe", "finetune"}
     text = done("probe", "--show-config", cwd=tmp_path).out
     assert tomllib.loads(text)["probe"]["model"] == "cxr-tiny"
