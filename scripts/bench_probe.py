@@ -47,8 +47,8 @@ LABELS = 14
 STRENGTHS = tuple(10 ** (step / 2) for step in range(-6, 3))
 """λ of the nine values of C: the first steps of `--C auto`."""
 CERTIFIED = 1e-6
-SAMPLE = (0, 7, 13)
-"""Labels whose columns scikit-learn fits: the rarest, a middle one, the most frequent."""
+SAMPLE = (3, 10)
+"""Labels whose columns scikit-learn fits, with all values of C."""
 
 
 def main() -> None:
@@ -144,8 +144,17 @@ def _peer(
     tol: float | None = None,
     max_iter: int = 20_000,
 ) -> dict[str, float]:
-    """Fit one column; without `tol`, with the loosest of a few at which it is certified."""
-    for tolerance in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-10) if tol is None else (tol,):
+    """Fit one column; without `tol`, with about the loosest at which it is certified.
+
+    Its rule is max |gradient| / (C · N) ≤ tol, the certificate ½ |gradient|² ≤ 1e-6 · objective.
+    With a gradient spread evenly over D features the two meet at the first tolerance tried; time
+    counts for the fit that is certified alone.
+    """
+    share = target.mean()
+    entropy = -share * np.log(share) - (1 - share) * np.log1p(-share)
+    first = 3 * (2 * CERTIFIED * entropy / (C * X.size)) ** 0.5
+    tolerances = [first / 4**step for step in range(8)] if tol is None else [tol]
+    for tolerance in tolerances:
         model = LogisticRegression(C=C, tol=tolerance, max_iter=max_iter)
         start = time.perf_counter()
         with warnings.catch_warnings():
