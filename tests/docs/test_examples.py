@@ -22,6 +22,7 @@ from cxrlearn.cli.options import given
 from cxrlearn.data.synthetic.dataset import write_demo_dataset
 from cxrlearn.reports.predictions import Predictions, predictions_file, predictions_text
 from cxrlearn.workflows.embed_config import EmbedConfig
+from cxrlearn.workflows.finetune_config import FinetuneConfig
 from cxrlearn.workflows.probe_config import ProbeConfig
 from cxrlearn.workflows.settings import SECTIONS, resolve_settings
 from tests.support.documents import (
@@ -40,7 +41,11 @@ from tests.support.tiny_backbone import make_image
 if TYPE_CHECKING:
     from pathlib import Path
 
-CONFIGS: dict[str, type] = {"embed": EmbedConfig, "probe": ProbeConfig}
+CONFIGS: dict[str, type] = {
+    "embed": EmbedConfig,
+    "probe": ProbeConfig,
+    "finetune": FinetuneConfig,
+}
 SWITCHES = {"config", "show_config", "quiet", "debug", "as_json", "verbose"}
 TEXTS = {title(path): path.read_text(encoding="utf-8") for path in DOCUMENTS}
 PLUGIN_NAMES = {"efficientnet-lite0", "pixels-32", "my-net"}
@@ -170,8 +175,8 @@ def test_commands_are_found_in_the_documents_and_a_wrong_one_is_refused() -> Non
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_option_mentioned_exists(name: str) -> None:
-    """The original's options have underscores; pip's and the scripts' own are listed here."""
-    others = {"--no-deps", "--check", "--cov", "--quick", "--output"}
+    """The original's options have underscores; those of pip, SLURM and the scripts are listed here."""
+    others = {"--no-deps", "--check", "--cov", "--quick", "--output", "--signal"}
     later = {"--standardize", "--solver"}
     mentioned = {
         code.split()[0].partition("=")[0]

@@ -115,7 +115,8 @@ def _page(report: RunReport, parts: Sequence[tuple[str, str, str]]) -> str:
         for key, title, body in parts
     )
     sets = ", ".join(shown_name(report, result.name) for result in report.results)
-    line = f"{report.backbone.tag}, {report.probe.kind} probe, on {sets}"
+    what = "finetuned" if report.command == "finetune" else f"{report.probe.kind} probe"
+    line = f"{report.backbone.tag}, {what}, on {sets}"
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">\n'
