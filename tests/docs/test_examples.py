@@ -175,7 +175,7 @@ def test_commands_are_found_in_the_documents_and_a_wrong_one_is_refused() -> Non
 
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_option_mentioned_exists(name: str) -> None:
-    """The original's options have underscores; those of pip, SLURM and the scripts are listed here."""
+    """The original's have underscores; those of pip, SLURM and the scripts are listed here."""
     others = {"--no-deps", "--check", "--cov", "--quick", "--output", "--signal"}
     later = {"--standardize", "--solver"}
     mentioned = {
