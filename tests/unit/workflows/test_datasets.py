@@ -10,33 +10,12 @@ from cxrlearn.runtime.events import SILENT
 from cxrlearn.workflows.datasets import load_labels, load_sets
 from cxrlearn.workflows.probe_config import ProbeConfig
 from cxrlearn.workflows.settings import NamedPath
+from tests.support.listener import Listener
 from tests.support.small_study import Row, write_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from contextlib import AbstractContextManager
     from pathlib import Path
-
-    from cxrlearn.runtime.events import Progress
-
-
-class Listener:
-    """Keeps what a workflow says."""
-
-    def __init__(self) -> None:
-        self.notices: list[str] = []
-        self.warnings: list[str] = []
-
-    def notice(self, message: str) -> None:
-        self.notices.append(message)
-
-    def warning(self, message: str) -> None:
-        self.warnings.append(message)
-
-    def progress(
-        self, title: str, total: int, *, unit: str = "images"
-    ) -> AbstractContextManager[Progress]:
-        return SILENT.progress(title, total, unit=unit)
 
 
 def rows(patients: Sequence[int], **cells: str) -> list[Row]:
