@@ -60,6 +60,7 @@ def finetune(
     clip_norm: options.ClipNorm = None,
     patience: options.Patience = None,
     pos_weight: options.PosWeight = None,
+    head_init: options.HeadInit = None,
     freeze_to: options.FreezeTo = None,
     freeze_backbone: options.FreezeBackbone = None,
     batch_norm: options.BatchNorm = None,

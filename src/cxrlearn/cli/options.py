@@ -539,6 +539,15 @@ Patience = Annotated[
         metavar="N",
     ),
 ]
+HeadInit = Annotated[
+    str | None,
+    _option(
+        TRAINING,
+        "random, or probe: the head starts as the logistic regression on the frozen features. "
+        "[default: random]",
+        metavar="RULE",
+    ),
+]
 PosWeight = Annotated[
     str | None,
     _option(

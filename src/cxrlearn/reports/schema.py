@@ -294,6 +294,8 @@ class FinetuneReport:
     """Processes that trained together."""
     pos_weight: str
     """none or balanced."""
+    head_init: str
+    """random, or probe: the logistic regression on the features of the frozen backbone."""
     augment: str
     """light or none."""
     batch_norm: str | None

@@ -104,6 +104,8 @@ class FinetuneConfig:
     """Epochs without a better validation score after which training ends; 0: never."""
     pos_weight: Literal["none", "balanced"] = "none"
     """balanced: both classes of a label count alike, or all classes."""
+    head_init: Literal["random", "probe"] = "random"
+    """probe: the head starts as the logistic regression on the features of the frozen backbone."""
     freeze_to: str | None = None
     """A module of the network: it and all before it stay as they are."""
     freeze_backbone: bool = False

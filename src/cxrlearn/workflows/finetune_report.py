@@ -133,6 +133,7 @@ def _finetune_report(study: StudyImages, found: Finetuned) -> FinetuneReport:
         accumulate=config.accumulate,
         ranks=study.ranks.world_size,
         pos_weight=config.pos_weight,
+        head_init=config.head_init,
         augment=config.augment,
         batch_norm=found.learner.batch_norm,
         frozen=frozen,

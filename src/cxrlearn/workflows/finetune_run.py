@@ -22,6 +22,7 @@ from cxrlearn.training.position import Position
 from cxrlearn.workflows.evaluate_splits import evaluate_splits
 from cxrlearn.workflows.finetune_data import study_images
 from cxrlearn.workflows.finetune_files import LAST
+from cxrlearn.workflows.finetune_head import start_head_as_probe
 from cxrlearn.workflows.finetune_model import arithmetic, build_learner, identity
 from cxrlearn.workflows.finetune_prepare import look_at_folder
 from cxrlearn.workflows.finetune_report import (
@@ -219,6 +220,11 @@ class _Run:
             self.stage.reporter.notice(
                 f"{trainer.title}: going on from epoch {start.epoch + 1}, step {start.step + 1}."
             )
+        elif self.config.head_init == "probe":
+            self.stage.reporter.notice(f"{trainer.title}: fitting the head on frozen features")
+            balanced = self.config.pos_weight == "balanced"
+            model = trainer.learner.model
+            start_head_as_probe(model, self.study, balanced=balanced, autocast=self.autocast)
         result = trainer.train(start or Position())
         if result.ended == "stopped":
             at = result.position
