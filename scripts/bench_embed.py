@@ -164,6 +164,9 @@ class Stopwatch:
         self.moments.extend([time.perf_counter()] * amount)
         self.cost.extend([time.process_time()] * amount)
 
+    def describe(self, text: str) -> None:
+        """Drop it."""
+
     def speed(self) -> Speed:
         """Measure from the second batch on: loading the network is not what is asked."""
         count = len(self.moments) - 1 - BATCH

@@ -39,6 +39,9 @@ class Listener:
     def advance(self, amount: int = 1) -> None:
         pass
 
+    def describe(self, text: str) -> None:
+        pass
+
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> DemoResult:

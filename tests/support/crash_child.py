@@ -139,6 +139,9 @@ class _Reporter:
     def advance(self, amount: int = 1) -> None:
         self._connection.send(("image", amount))
 
+    def describe(self, text: str) -> None:
+        """Drop it."""
+
 
 def _embed(job: Job, connection: Connection) -> None:
     os.setpgid(0, 0)

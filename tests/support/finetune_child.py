@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 CONTEXT: Any = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.support.finetune_child"])
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 FAULT = "FINETUNE_FAULT"
 """Environment variable: kind of fault, forward pass, rank."""
 SPECS = (
@@ -45,7 +45,7 @@ class Fault:
     """What goes wrong."""
 
     kind: str
-    """SIGKILL, SIGTERM, SIGINT, or nan: an output that is no number."""
+    """SIGKILL, SIGTERM, SIGINT, launcher: SIGKILL of the parent, or nan: an output."""
     at: int
     """Which forward pass of the process."""
     rank: int = 0
@@ -88,7 +88,10 @@ class _Failing:
             return None
         if self._kind == "nan":
             return out * float("nan")
-        os.kill(os.getpid(), getattr(signal, self._kind))
+        if self._kind == "launcher":
+            os.kill(os.getppid(), signal.SIGKILL)
+        else:
+            os.kill(os.getpid(), getattr(signal, self._kind))
         return None
 
 

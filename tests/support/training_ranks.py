@@ -22,7 +22,7 @@ from cxrlearn.training.distributed import Place, ProcessRanks, joined
 from cxrlearn.training.loop import train
 from cxrlearn.training.optim import OptimizerConfig, build_optimizer
 from cxrlearn.training.plan import Hooks, LoopConfig
-from cxrlearn.workflows.finetune_train import ImageTask
+from cxrlearn.workflows.finetune_task import ImageTask
 from tests.support.tiny_backbone import make_image, tiny_spec
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 LOG_EVERY_SECONDS = 10.0
 """Where there is no terminal, a plain progress line appears this often."""
+SPEED_SECONDS = 120.0
+"""Rates and times left are estimated over so long: steps of large networks take their time."""
 
 
 class Terminal:
@@ -33,6 +35,8 @@ class Terminal:
         self.as_json = as_json
         self._log = Console(stderr=True, highlight=False, soft_wrap=True)
         self._out = Console(highlight=False)
+        self._open = 0
+        self._bars: RichProgress | None = None
 
     def notice(self, message: str) -> None:
         """Say something the user should know."""
@@ -49,14 +53,36 @@ class Terminal:
 
     @contextmanager
     def progress(self, title: str, total: int, *, unit: str = "images") -> Iterator[Progress]:
-        """Show a bar with rate and time left, or a plain line now and then."""
-        if self.quiet or not self._log.is_terminal:
-            task = _PlainProgress(self, title, total, unit)
-            yield task
-            task.finish()
-            return
-        with _bar(self._log, unit) as bar:
-            yield _BarTask(bar, bar.add_task(escape(title), total=total))
+        """Show a bar with rate and time left, or a plain line now and then.
+
+        One that is opened while another is open stands below it, and vanishes when it ends.
+        """
+        inner = self._open > 0
+        self._open += 1
+        try:
+            if self.quiet or not self._log.is_terminal:
+                task = _PlainProgress(self, title, total, unit)
+                yield task
+                if not inner:
+                    task.finish()
+                return
+            with nullcontext(self._bars) if self._bars is not None else self._live() as bars:
+                number = bars.add_task(escape(title), total=total, unit=unit, said="")
+                yield _BarTask(bars, number)
+                if inner:
+                    bars.remove_task(number)
+        finally:
+            self._open -= 1
+
+    @contextmanager
+    def _live(self) -> Iterator[RichProgress]:
+        """Draw bars while open; all that are opened meanwhile share them."""
+        with _bars(self._log) as bars:
+            self._bars = bars
+            try:
+                yield bars
+            finally:
+                self._bars = None
 
     def show(self, *parts: Table | str) -> None:
         """Print a result for people on stdout, unless it is printed as JSON."""
@@ -84,8 +110,11 @@ class _BarTask:
     def advance(self, amount: int = 1) -> None:
         self._bar.advance(self._task, amount)
 
+    def describe(self, text: str) -> None:
+        self._bar.update(self._task, said=escape(text))
 
-def _bar(console: Console, unit: str) -> RichProgress:
+
+def _bars(console: Console) -> RichProgress:
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -100,18 +129,19 @@ def _bar(console: Console, unit: str) -> RichProgress:
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
             rate = task.finished_speed or task.speed
-            return Text("" if rate is None else f"{rate:,.1f} {unit}/s")
+            return Text("" if rate is None else f"{rate:,.1f} {task.fields['unit']}/s")
 
     return Progress(
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(),
-        TimeRemainingColumn(elapsed_when_finished=True), console=console,
+        TimeRemainingColumn(elapsed_when_finished=True), TextColumn("{task.fields[said]}"),
+        console=console, speed_estimate_period=SPEED_SECONDS,
     )  # fmt: skip
 
 
 class _PlainProgress:
     def __init__(self, terminal: Terminal, title: str, total: int, unit: str) -> None:
         self._terminal, self._title, self._total, self._unit = terminal, title, total, unit
-        self._done, self._started = 0, time.monotonic()
+        self._done, self._said, self._started = 0, "", time.monotonic()
         self._last = self._started
 
     def advance(self, amount: int = 1) -> None:
@@ -120,6 +150,9 @@ class _PlainProgress:
         if now - self._last >= LOG_EVERY_SECONDS and self._done < self._total:
             self._last = now
             self._line(now)
+
+    def describe(self, text: str) -> None:
+        self._said = f", {text}" if text else ""
 
     def finish(self) -> None:
         self._line(time.monotonic())
@@ -133,7 +166,7 @@ class _PlainProgress:
         )
         self._terminal.notice(
             f"{self._title}: {self._done:,}/{self._total:,} {self._unit}, {rate:,.1f} "
-            f"{self._unit}/s{left}"
+            f"{self._unit}/s{left}{self._said}"
         )
 
 

@@ -16,6 +16,9 @@ class Progress(Protocol):
     def advance(self, amount: int = 1) -> None:
         """Count `amount` more units as done."""
 
+    def describe(self, text: str) -> None:
+        """Show `text` beside the progress, instead of what stood there."""
+
 
 class Reporter(Protocol):
     """Receives notices, warnings and progress from a workflow."""
@@ -29,11 +32,14 @@ class Reporter(Protocol):
     def progress(
         self, title: str, total: int, *, unit: str = "images"
     ) -> AbstractContextManager[Progress]:
-        """Open a task of `total` units."""
+        """Open a task of `total` units; one opened while another is open is a part of it."""
 
 
 class _NoProgress:
     def advance(self, amount: int = 1) -> None:
+        """Do nothing."""
+
+    def describe(self, text: str) -> None:
         """Do nothing."""
 
 

@@ -98,26 +98,35 @@ class _Loop(Generic[Batch]):
             progress.advance(self._number(position))
             while position.epoch < self.config.epochs and not position.done:
                 self.model.train()
-                for chunk in self._chunks(position):
-                    if self._asked_to_stop():
-                        return self._leave(position)
-                    position = self._step(chunk, position)
-                    progress.advance()
-                    self._save_within(position)
+                with self.hooks.epoch_progress(position) as epoch_progress:
+                    for chunk in self._chunks(position):
+                        if self._asked_to_stop():
+                            return self._leave(position)
+                        position, report = self._step(chunk, position)
+                        progress.advance()
+                        epoch_progress.advance()
+                        if report is not None:
+                            self.hooks.on_step(report)
+                            epoch_progress.describe(self.hooks.describe(report))
+                        self._save_within(position)
                 if self._asked_to_stop():  # before validation, which may take long
                     return self._leave(position)
                 position = self._close_epoch(position)
+                self.hooks.on_epoch(position)
         return TrainResult("early" if position.done else "finished", position)
 
-    def _step(self, chunk: list[Batch], position: Position) -> Position:
-        """Set the rate, gather gradients, look at them, and only then change the weights."""
+    def _step(self, chunk: list[Batch], position: Position) -> tuple[Position, StepReport | None]:
+        """Set the rate, gather gradients, look at them, and only then change the weights.
+
+        A step without a known label is skipped, and has nothing to report.
+        """
         factor = self._rate_factor(self._number(position))
         set_rates(self.optimizer, factor)
         self._seed_draws(position)
         (known,) = self.ranks.sum([sum(self.task.known(batch) for batch in chunk)])
         after = replace(position, step=position.step + 1, known=position.known + known)
         if known == 0:
-            return replace(after, skipped=position.skipped + 1)
+            return replace(after, skipped=position.skipped + 1), None
         self.optimizer.zero_grad()
         loss = self._accumulate(chunk, known)
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
@@ -129,8 +138,7 @@ class _Loop(Generic[Batch]):
             )
         self.optimizer.step()
         after = replace(after, loss_sum=position.loss_sum + loss_sum)
-        self.hooks.on_step(StepReport(after, loss_sum / known, int(known), norm_value, factor))
-        return after
+        return after, StepReport(after, loss_sum / known, int(known), norm_value, factor)
 
     def _accumulate(self, chunk: list[Batch], known: float) -> torch.Tensor:
         """Add the gradients of all micro-batches; return this rank's sum of losses."""

@@ -12,7 +12,9 @@ from cxrlearn.runtime.events import SILENT, Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+    from contextlib import AbstractContextManager
 
+    from cxrlearn.runtime.events import Progress
     from cxrlearn.training.position import Position
 
 Given_contra = TypeVar("Given_contra", contravariant=True)
@@ -120,6 +122,17 @@ def _save_nothing(which: Literal["best", "last"], position: Position, /) -> None
 def _ignore(report: StepReport, /) -> None: ...
 
 
+def _epoch_ignored(position: Position, /) -> None: ...
+
+
+def _unseen(position: Position, /) -> AbstractContextManager[Progress]:  # noqa: ARG001
+    return SILENT.progress("", 0)
+
+
+def _nothing_to_say(report: StepReport, /) -> str:  # noqa: ARG001
+    return ""
+
+
 @dataclass(frozen=True)
 class Hooks:
     """Everything the loop lets others do."""
@@ -132,10 +145,16 @@ class Hooks:
     """Asked before every step: SIGTERM has come. The run saves and leaves."""
     on_step: Callable[[StepReport], None] = _ignore
     """Told of every step taken."""
+    on_epoch: Callable[[Position], None] = _epoch_ignored
+    """Told of every epoch that is over and saved; its row is the last of the history."""
     reporter: Reporter = SILENT
     """Shows progress."""
     title: str = "training"
-    """Of the progress."""
+    """Of the progress over all steps."""
+    epoch_progress: Callable[[Position], AbstractContextManager[Progress]] = _unseen
+    """Opens a progress of the steps that are left of an epoch, at the position before them."""
+    describe: Callable[[StepReport], str] = _nothing_to_say
+    """What stands beside the progress of the epoch after a step."""
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import signal
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -19,7 +18,6 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-import cxrlearn.errors
 from cxrlearn.errors import CxrlearnError, HardwareError
 from cxrlearn.runtime.devices import resolve_device, usable_cores
 from cxrlearn.runtime.events import SILENT
@@ -27,15 +25,15 @@ from cxrlearn.runtime.signals import Terminated
 from cxrlearn.runtime.stop_request import stop_on_signals
 from cxrlearn.training.distributed import PeerError, Place, joined, lost_peer
 from cxrlearn.workflows.finetune_prepare import prepare
+from cxrlearn.workflows.finetune_relay import Messenger, Relay
 from cxrlearn.workflows.finetune_run import FinetuneResult, Stage, train_and_report
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from contextlib import AbstractContextManager
 
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-    from cxrlearn.runtime.events import Progress, Reporter
+    from cxrlearn.runtime.events import Reporter
     from cxrlearn.workflows.finetune_config import FinetuneConfig
     from cxrlearn.workflows.finetune_prepare import Prepared
 
@@ -119,7 +117,7 @@ def _launch(
         start_method="spawn",
         **_graceful(),
     )
-    relay = _Relay(messages, reporter)
+    relay = Relay(messages, reporter)
     try:
         with _handlers_kept(), _elastic_quiet(), relay:
             elastic_launch(launch, _work)(config, tuple(devices), prepared, messages, helpers)
@@ -141,7 +139,7 @@ def _graceful() -> dict[str, Any]:
     return {"shutdown_timeout": SAVING_SECONDS} if known else {}
 
 
-def _explain(relay: _Relay, error: ChildFailedError, devices: Sequence[str]) -> None:
+def _explain(relay: Relay, error: ChildFailedError, devices: Sequence[str]) -> None:
     """Raise what a worker has said, or else who died and how.
 
     Raises:
@@ -195,74 +193,6 @@ def _elastic_quiet() -> Iterator[None]:
             logger.disabled = disabled
 
 
-class _Relay:
-    """A thread that hears what the workers say while the launcher waits for them."""
-
-    def __init__(self, messages: Any, reporter: Reporter) -> None:  # noqa: ANN401 - a queue
-        self._messages, self._reporter = messages, reporter
-        self._thread = threading.Thread(target=self._listen, daemon=True)
-        self._open: contextlib.ExitStack = contextlib.ExitStack()
-        self._progress: Progress | None = None
-        self.error: CxrlearnError | None = None
-        self.result: FinetuneResult | None = None
-        self.stopped: tuple[str, ...] = ()
-
-    def __enter__(self) -> None:
-        self._thread.start()
-
-    def __exit__(self, *error: object) -> None:
-        self._messages.put(("end", None))
-        self._thread.join()
-        self._open.close()
-
-    def _listen(self) -> None:
-        while True:
-            kind, content = self._messages.get()
-            if kind == "end":
-                return
-            self._take(kind, content)
-
-    def _take(self, kind: str, content: Any) -> None:  # noqa: ANN401 - of any kind
-        if kind in {"notice", "warning"}:
-            getattr(self._reporter, kind)(content)
-        elif kind == "open":
-            self._open.close()
-            title, total, unit = content
-            shown = self._reporter.progress(title, total, unit=unit)
-            self._progress = self._open.enter_context(shown)
-        elif kind == "advance" and self._progress is not None:
-            self._progress.advance(content)
-        elif kind == "error":
-            name, text = content
-            self.error = getattr(cxrlearn.errors, name)(text)
-        elif kind == "stopped":
-            self.stopped = (content,)
-        elif kind == "result":
-            self.result = content
-
-
-class _Messenger:
-    """The `Reporter` of worker 0: everything goes to the launcher."""
-
-    def __init__(self, messages: Any) -> None:  # noqa: ANN401 - a queue
-        self._messages = messages
-
-    def notice(self, message: str) -> None:
-        self._messages.put(("notice", message))
-
-    def warning(self, message: str) -> None:
-        self._messages.put(("warning", message))
-
-    def progress(
-        self, title: str, total: int, *, unit: str = "images"
-    ) -> AbstractContextManager[Progress]:
-        self._messages.put(("open", (title, total, unit)))
-        return nullcontext(self)
-
-    def advance(self, amount: int = 1) -> None:
-        self._messages.put(("advance", amount))
-
-
 def _work(
     config: FinetuneConfig,
     devices: tuple[str, ...],
@@ -275,7 +205,8 @@ def _work(
     # Decoding processes would be spawned like this one, each with a torch of its own.
     torch.multiprocessing.set_start_method(helpers, force=True)
     torch.set_num_threads(max(1, usable_cores() // count))
-    heard: Reporter = _Messenger(messages) if rank == 0 else SILENT
+    threading.Thread(target=_follow_launcher, daemon=True).start()
+    heard: Reporter = Messenger(messages) if rank == 0 else SILENT
     with stop_on_signals(patient=True) as stop, _last_words(messages, rank):
         device = resolve_device(devices[rank])
         with joined(Place(rank, count, rank, count), device) as ranks:
@@ -284,6 +215,16 @@ def _work(
             messages.put(("result", result))
         messages.close()
         messages.join_thread()
+
+
+def _follow_launcher() -> None:
+    """Save and leave when the launcher is no more: else its GPUs would stay taken."""
+    launcher = torch.multiprocessing.parent_process()
+    if launcher is not None:
+        launcher.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(SAVING_SECONDS)
+        os._exit(_SILENCED)  # stuck with a peer, or done and waiting to be fetched
 
 
 @contextmanager

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import math
-import time
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 import torch
-from scipy.special import logsumexp
 
 from cxrlearn.data.training_batches import training_deaths_named
-from cxrlearn.errors import HardwareError
 from cxrlearn.evaluation.metrics import auroc_score
 from cxrlearn.reports.learning_curves import history_csv
 from cxrlearn.runtime.atomic import write_text
 from cxrlearn.training.checkpoints import Checkpoint, load_checkpoint, restore, save_checkpoint
 from cxrlearn.training.loop import train
-from cxrlearn.training.losses import LossSum, binary_loss_sum, class_loss_sum
 from cxrlearn.training.plan import Hooks, LoopConfig, StepReport, Validated
 from cxrlearn.workflows.finetune_files import BEST, HISTORY, LAST
+from cxrlearn.workflows.finetune_pace import Pace, memory_named
+from cxrlearn.workflows.finetune_task import ImageTask, Scores, label_weights, learned_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from cxrlearn.data.labels import Labels
-    from cxrlearn.data.training_batches import ImageBatch
-    from cxrlearn.runtime.events import Reporter
+    from cxrlearn.runtime.events import Progress, Reporter
     from cxrlearn.training.checkpoints import Identity
     from cxrlearn.training.distributed import ProcessRanks
     from cxrlearn.training.plan import TrainResult
@@ -40,83 +37,6 @@ if TYPE_CHECKING:
     from cxrlearn.workflows.finetune_model import Learner
 
 MACRO_AUROC, VALIDATION_LOSS = "validation macro AUROC", "validation loss"
-
-
-@dataclass(frozen=True)
-class ImageTask:
-    """Masked cross-entropy of one label or many, or of several classes."""
-
-    model: Callable[[torch.Tensor], torch.Tensor]
-    """Called with pictures (n, 1, H, W); shares its gradients."""
-    kind: str
-    """binary, multilabel or multiclass."""
-    learned: torch.Tensor
-    """(L,) bool: labels with both classes in train; the others say nothing."""
-    weight: torch.Tensor | None
-    """(L,) of positives, or of classes."""
-
-    def known(self, batch: ImageBatch, /) -> int:
-        """Count the known labels, or the known rows of several classes."""
-        if self.kind == "multiclass":
-            return int(batch.known.all(dim=1).sum())
-        return int((batch.known & self.learned.cpu()).sum())
-
-    def loss(self, batch: ImageBatch, /) -> torch.Tensor:
-        """Run the model and return the sum of the loss over the known labels."""
-        device = self.learned.device
-        logits = self.model(batch.pixels.to(device, non_blocking=True))
-        return self.sum_of(logits, batch).total
-
-    def sum_of(self, logits: torch.Tensor, batch: ImageBatch) -> LossSum:
-        """Add the loss of logits (n, L)."""
-        values = batch.values.to(logits.device, non_blocking=True)
-        known = batch.known.to(logits.device, non_blocking=True)
-        if self.kind == "multiclass":
-            rows = known.all(dim=1)
-            return class_loss_sum(logits, values.argmax(dim=1), rows, class_weight=self.weight)
-        return binary_loss_sum(logits, values, known & self.learned, pos_weight=self.weight)
-
-
-def label_weights(labels: Labels, kind: str) -> NDArray[np.float32]:
-    """Return negatives / positives of each label; multi-class: N / (K times rows of the class).
-
-    A label without one of its classes gets 1.
-    """
-    positives = ((labels.values == 1) & labels.known).sum(axis=0)
-    known = labels.known.sum(axis=0)
-    if kind == "multiclass":
-        weight = known / (len(positives) * np.maximum(positives, 1))
-    else:
-        weight = (known - positives) / np.maximum(positives, 1)
-    return np.where((positives > 0) & (weight > 0), weight, 1).astype(np.float32)
-
-
-def learned_labels(labels: Labels) -> NDArray[np.bool_]:
-    """Return (L,) which labels have both classes among their known rows."""
-    positives = ((labels.values == 1) & labels.known).sum(axis=0)
-    return np.asarray((positives > 0) & (labels.known.sum(axis=0) > positives))
-
-
-@dataclass(frozen=True)
-class Scores:
-    """A split, scored on all ranks."""
-
-    outputs: NDArray[np.float64]
-    """(N, L) of the head by position in the manifest; NaN where an image cannot be read."""
-    loss: float | None
-    """Mean over the known labels; None where none is known."""
-
-    def odds(self, kind: str, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return log-odds (n, L) of these rows; of classes, each against the rest."""
-        return class_odds(self.outputs[rows]) if kind == "multiclass" else self.outputs[rows]
-
-
-def class_odds(outputs: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the log-odds of each class against the rest, log(p / (1 - p)), of outputs (N, K)."""
-    odds = np.empty_like(outputs)
-    for place in range(outputs.shape[1]):
-        odds[:, place] = outputs[:, place] - logsumexp(np.delete(outputs, place, axis=1), axis=1)
-    return odds
 
 
 class TrainingLog(Protocol):
@@ -144,8 +64,8 @@ class Trainer:
     stop_requested: Callable[[], bool]
     log: TrainingLog | None = None
     """Told of every step and epoch."""
-    clock: list[float] = field(default_factory=list)
-    """When the running epoch began."""
+    pace: Pace = field(default_factory=Pace)
+    """Of the running epoch."""
 
     @property
     def steps(self) -> int:
@@ -178,10 +98,12 @@ class Trainer:
             save=self.save,
             stop_requested=self.stop_requested,
             on_step=self._log_step,
+            on_epoch=self._tell_epoch,
             reporter=self.reporter,
             title=self.title,
+            epoch_progress=self._epoch_progress,
+            describe=self._describe,
         )
-        self.clock[:] = [time.monotonic()]
         with training_deaths_named(), memory_named(config, self.learner.model.head.weight.device):
             return train(
                 self.learner.model,
@@ -211,8 +133,12 @@ class Trainer:
         task = replace(self.task(model), weight=None)
         found: list[tuple[NDArray[np.int64], NDArray[np.float64]]] = []
         loss_sum, known = 0.0, 0.0
-        with torch.inference_mode():
-            for batch in self.study.evaluation(split):
+        batches = self.study.evaluation(split)
+        with (
+            torch.inference_mode(),
+            self.reporter.progress(f"scoring {split}", len(batches), unit="batches") as progress,
+        ):
+            for batch in batches:
                 with torch.autocast(
                     device.type, dtype=self.autocast, enabled=self.autocast is not None
                 ):
@@ -220,6 +146,7 @@ class Trainer:
                 loss = task.sum_of(logits, batch)
                 loss_sum, known = loss_sum + float(loss.total), known + float(loss.known)
                 found.append((batch.rows.numpy(), logits.double().cpu().numpy()))
+                progress.advance()
         self.study.share_failures()
         shape = self.study.images[split].values.shape
         outputs = np.full(shape, np.nan)
@@ -228,7 +155,7 @@ class Trainer:
         loss_sum, known = self.ranks.sum([loss_sum, known])
         return Scores(outputs, loss_sum / known if known else None)
 
-    def validate(self, epoch: int) -> Validated:
+    def validate(self, epoch: int) -> Validated:  # noqa: ARG002 - the loop's
         """Score validation after an epoch: by macro AUROC, where none is defined by loss."""
         self.ranks.same_buffers(self.learner.model)
         scores = self.score("val")
@@ -236,10 +163,8 @@ class Trainer:
         aurocs = self._aurocs(scores, columns)
         loss = scores.loss if scores.loss is not None and math.isfinite(scores.loss) else None
         macro = math.fsum(aurocs) / len(aurocs) if aurocs else None
-        record = {"val_loss": loss, "val_auroc": macro}
         score = macro if columns else None if loss is None else -loss
-        self._say(epoch, record)
-        return Validated(score, record)
+        return Validated(score, {"val_loss": loss, "val_auroc": macro})
 
     def _aurocs(self, scores: Scores, columns: tuple[int, ...]) -> list[float]:
         labels, kind = self.study.labelled.labels["val"], self.study.labelled.task.kind
@@ -268,8 +193,6 @@ class Trainer:
                 write_text(self.folder / HISTORY, history_csv(position.history), step="history")
 
         self.ranks.together(write)
-        if which == "last" and position.step == 0:
-            self._log_epoch(position)
 
     def _checkpoint(self, which: Literal["best", "last"], position: Position) -> Checkpoint:
         failed = {name: dict(rows) for name, rows in self.study.failed.items()}
@@ -319,20 +242,38 @@ class Trainer:
             measured = {"loss": report.loss, "gradient_norm": report.gradient_norm}
             self.log.write("train", measured | {"rate_factor": report.rate_factor}, at)
 
-    def _log_epoch(self, position: Position) -> None:
-        if self.log is not None and position.history:
-            row = position.history[-1]
-            self.log.write("epoch", {"loss": row.loss, **row.record}, row.epoch + 1)
-
-    def _say(self, epoch: int, record: dict[str, float | None]) -> None:
-        now = time.monotonic()
-        speed = len(self.study.images["train"]) / max(now - self.clock[0], 1e-9)
-        self.clock[:] = [now]
-        said = [f"{name.replace('val_', 'validation ')} {value:.4f}"
-                for name, value in record.items() if value is not None]  # fmt: skip
+    def _tell_epoch(self, position: Position) -> None:
+        """Say how the epoch went, and whether it is the best so far."""
+        row = position.history[-1]
+        if self.log is not None:
+            self.log.write("epoch", {"loss": row.loss, **row.record}, position.epoch)
+        numbers = {"loss": row.loss} | {
+            name.replace("val_", "validation ").replace("auroc", "AUROC"): value
+            for name, value in row.record.items()
+        }
+        said = [f"{name} {value:.4f}" for name, value in numbers.items() if value is not None]
+        if row.epoch == position.best_epoch:
+            said[-1] += " (best so far)"
         self.reporter.notice(
-            f"{self.title}: epoch {epoch + 1} of {self.config.epochs}: {', '.join(said)}, "
-            f"{speed:,.0f} images/s"
+            f"{self.title}: epoch {position.epoch} of {self.config.epochs}: {', '.join(said)}, "
+            f"{self.pace.images_per_second:,.1f} images/s"
+        )
+
+    @contextmanager
+    def _epoch_progress(self, position: Position) -> Iterator[Progress]:
+        title = f"epoch {position.epoch + 1} of {self.config.epochs}"
+        self.pace.begin(position.step)
+        with self.reporter.progress(title, self.steps, unit="steps") as progress:
+            progress.advance(position.step)
+            yield progress
+
+    def _describe(self, report: StepReport) -> str:
+        images, size = len(self.study.images["train"]), self.config.batch_size
+        done = min(report.position.step * size, images) - self.pace.first_step * size
+        self.pace.measure(done)
+        rate = self.config.learning_rate * report.rate_factor
+        return (
+            f"loss {report.loss:.4f}, rate {rate:.1e}, {self.pace.images_per_second:,.1f} images/s"
         )
 
 
@@ -343,27 +284,3 @@ def judged_columns(study: StudyImages) -> tuple[int, ...]:
         return ()
     both = learned_labels(labels["val"]) & learned_labels(labels["train"])
     return tuple(np.flatnonzero(both).tolist())
-
-
-class memory_named:  # noqa: N801 - a context manager that reads as a function
-    """Turn a device that is full into a sentence for the user."""
-
-    def __init__(self, config: FinetuneConfig, device: torch.device) -> None:
-        """Know what was asked of which device."""
-        self._config, self._device = config, device
-
-    def __enter__(self) -> None:
-        """Begin."""
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        """Look at what came up.
-
-        Raises:
-            HardwareError: the device has too little memory.
-        """
-        if isinstance(error, torch.OutOfMemoryError):
-            raise HardwareError(
-                f"{self._device} has too little memory for batches of {self._config.batch_size} "
-                f"in {self._config.accumulate} parts. Raise --accumulate, or use a smaller "
-                "--batch-size; what was saved is kept."
-            ) from error

@@ -149,7 +149,7 @@ def score_finetuned(
         LoadingConfig,
         training_deaths_named,
     )
-    from cxrlearn.workflows.finetune_train import class_odds
+    from cxrlearn.workflows.finetune_task import class_odds
 
     failed: dict[int, str] = {}
     device = model.model.head.weight.device

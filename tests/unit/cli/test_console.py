@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -69,3 +70,41 @@ def test_without_a_terminal_progress_is_a_plain_line(capsys: pytest.CaptureFixtu
     line = capsys.readouterr().err
     assert line.startswith("embedding: 1,200/1,200 images, ")
     assert line.count("\n") == 1
+
+
+def test_a_plain_line_ends_with_what_is_said_beside_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with Terminal().progress("training", 1, unit="steps") as task:
+        task.describe("loss 0.5")
+        task.advance()
+    assert capsys.readouterr().err.endswith("steps/s, loss 0.5\n")
+
+
+def test_without_a_terminal_an_inner_progress_that_is_soon_over_says_nothing(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    terminal = Terminal()
+    with terminal.progress("outer", 2) as outer:
+        for _ in range(2):
+            with terminal.progress("inner", 3) as inner:
+                inner.advance(3)
+            outer.advance()
+    assert [line.split(":")[0] for line in capsys.readouterr().err.splitlines()] == ["outer"]
+
+
+def test_on_a_terminal_an_inner_bar_stands_below_and_vanishes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")  # rich then draws as on a terminal
+    monkeypatch.setenv("COLUMNS", "160")
+    terminal = Terminal()
+    with terminal.progress("outer", 2, unit="steps"), terminal.progress("inner", 3) as inner:
+        inner.describe("loss [0.5]")
+        inner.advance(3)
+        time.sleep(0.3)  # rich draws ten times a second
+    drawn = capsys.readouterr().err
+    assert "inner" in drawn
+    assert "3/3" in drawn
+    assert "loss [0.5]" in drawn
+    last = drawn[drawn.rindex("outer") :]
+    assert "inner" not in last
+    assert "0/2" in last

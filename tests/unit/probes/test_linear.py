@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,7 @@ from cxrlearn.errors import DataError, TrainingError, UsageError
 from cxrlearn.probes.judge import MACRO_AUROC, VALIDATION_LOSS
 from cxrlearn.probes.linear import fit_linear
 from cxrlearn.probes.linear_settings import RATES, LinearSettings
+from tests.support.listener import Listener
 
 if TYPE_CHECKING:
     from cxrlearn.probes.linear_results import LinearAccount, LinearFit
@@ -337,29 +338,10 @@ def test_constant_features_fit_the_prevalence(data: Data) -> None:
 
 
 def test_progress_is_shown_in_steps(data: Data) -> None:
-    class Recorder:
-        def __init__(self) -> None:
-            self.total = self.done = 0
-
-        def notice(self, message: str) -> None: ...
-
-        def warning(self, message: str) -> None: ...
-
-        def progress(self, title: str, total: int, *, unit: str = "images") -> Recorder:
-            self.total, self.unit = total, unit
-            return self
-
-        def __enter__(self) -> Self:
-            return self
-
-        def __exit__(self, *reason: object) -> None: ...
-
-        def advance(self, amount: int = 1) -> None:
-            self.done += amount
-
-    shown = Recorder()
-    fit_linear(*data.train, "multilabel", names=NAMES, settings=QUICK, reporter=shown)
-    assert (shown.done, shown.total, shown.unit) == (60, 60, "steps")
+    listener = Listener()
+    fit_linear(*data.train, "multilabel", names=NAMES, settings=QUICK, reporter=listener)
+    (shown,) = listener.shown
+    assert (shown.done, shown.total, shown.unit, shown.closed) == (60, 60, "steps", True)
 
 
 def test_wrong_inputs_are_refused(data: Data) -> None:

@@ -22,12 +22,15 @@ from cxrlearn.training.loop import train
 from cxrlearn.training.losses import binary_loss_sum
 from cxrlearn.training.optim import OptimizerConfig, build_optimizer, rate_factor
 from cxrlearn.training.plan import Hooks, LoopConfig, StepReport, TrainResult, Validated
+from tests.support.listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from typing import Literal
 
+    from cxrlearn.runtime.events import Progress
     from cxrlearn.training.position import Position
 
 ROWS, FEATURES, LABELS = 50, 6, 3
@@ -414,3 +417,34 @@ def test_all_impossible_settings_come_in_one_message() -> None:
         )
     for name in ("epochs", "accumulate", "warmup_steps", "clip_norm", "patience", "autocast"):
         assert f"{name} must" in str(caught.value)
+
+
+def test_epochs_are_shown_below_the_run_and_told_once_each_also_after_a_stop() -> None:
+    run = Run(Study(batch_size=8), LoopConfig(epochs=3))
+    listener, told = Listener(), []
+    steps = len(run.study)
+
+    def epoch_progress(position: Position) -> AbstractContextManager[Progress]:
+        return listener.progress(f"epoch {position.epoch}", steps, unit="steps")
+
+    hooks = Hooks(
+        on_epoch=lambda position: told.append(position.history[-1].epoch),
+        reporter=listener,
+        title="run",
+        epoch_progress=epoch_progress,
+        describe=lambda report: f"step {report.position.step}",
+    )
+    stopped = run.go(replace(hooks, stop_requested=StopAt(steps + 1 + 1)))
+    assert stopped.ended == "stopped"
+    run.go(hooks, start=stopped.position)
+    assert told == [0, 1, 2]
+    seen = [(one.title, one.within, one.done, one.closed) for one in listener.shown]
+    assert seen == [
+        ("run", 0, steps + 1, True),
+        ("epoch 0", 1, steps, True),
+        ("epoch 1", 1, 1, True),
+        ("run", 0, 3 * steps, True),
+        ("epoch 1", 1, steps - 1, True),
+        ("epoch 2", 1, steps, True),
+    ]
+    assert listener.shown[1].said == [f"step {n}" for n in range(1, steps + 1)]

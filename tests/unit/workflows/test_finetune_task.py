@@ -6,7 +6,7 @@ from torch.nn import functional
 
 from cxrlearn.data.labels import Labels
 from cxrlearn.data.training_batches import ImageBatch
-from cxrlearn.workflows.finetune_train import (
+from cxrlearn.workflows.finetune_task import (
     ImageTask,
     class_odds,
     label_weights,

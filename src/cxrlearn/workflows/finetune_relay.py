@@ -1,0 +1,114 @@
+"""What worker 0 of a finetuning run says, carried to the process that started it."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+import cxrlearn.errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from cxrlearn.errors import CxrlearnError
+    from cxrlearn.runtime.events import Progress, Reporter
+    from cxrlearn.workflows.finetune_run import FinetuneResult
+
+
+class Relay:
+    """A thread that hears what the workers say while the launcher waits for them."""
+
+    def __init__(self, messages: Any, reporter: Reporter) -> None:  # noqa: ANN401 - a queue
+        """Hear `messages`; notices, warnings and progress go on to `reporter`."""
+        self._messages, self._reporter = messages, reporter
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._shown: dict[int, tuple[ExitStack, Progress]] = {}
+        self.error: CxrlearnError | None = None
+        """What a worker has reported before it left."""
+        self.result: FinetuneResult | None = None
+        """Of worker 0."""
+        self.stopped: tuple[str, ...] = ()
+        """What worker 0 has said when it was asked to stop, and had saved."""
+
+    def __enter__(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def __exit__(self, *error: object) -> None:
+        """Hear what is still on its way, and end every progress."""
+        self._messages.put(("end", None))
+        self._thread.join()
+        for number in sorted(self._shown, reverse=True):  # a worker that died has closed none
+            self._close(number)
+
+    def _listen(self) -> None:
+        while True:
+            kind, content = self._messages.get()
+            if kind == "end":
+                return
+            self._take(kind, content)
+
+    def _take(self, kind: str, content: Any) -> None:  # noqa: ANN401 - of any kind
+        if kind in {"notice", "warning"}:
+            getattr(self._reporter, kind)(content)
+        elif kind == "open":
+            number, title, total, unit = content
+            stack = ExitStack()
+            shown = self._reporter.progress(title, total, unit=unit)
+            self._shown[number] = stack, stack.enter_context(shown)
+        elif kind == "close":
+            self._close(content)
+        elif kind in {"advance", "describe"}:
+            number, what = content
+            getattr(self._shown[number][1], kind)(what)
+        elif kind == "error":
+            name, text = content
+            self.error = getattr(cxrlearn.errors, name)(text)
+        elif kind == "stopped":
+            self.stopped = (content,)
+        elif kind == "result":
+            self.result = content
+
+    def _close(self, number: int) -> None:
+        stack, _ = self._shown.pop(number)
+        stack.close()
+
+
+class Messenger:
+    """The `Reporter` of worker 0: everything goes to the launcher."""
+
+    def __init__(self, messages: Any) -> None:  # noqa: ANN401 - a queue
+        """Send to `messages`."""
+        self._messages = messages
+        self._numbers = count()
+
+    def notice(self, message: str) -> None:
+        """Send it on."""
+        self._messages.put(("notice", message))
+
+    def warning(self, message: str) -> None:
+        """Send it on."""
+        self._messages.put(("warning", message))
+
+    @contextmanager
+    def progress(self, title: str, total: int, *, unit: str = "images") -> Iterator[Progress]:
+        """Open a progress there, and close it in the end."""
+        number = next(self._numbers)
+        self._messages.put(("open", (number, title, total, unit)))
+        try:
+            yield _RemoteProgress(self._messages, number)
+        finally:
+            self._messages.put(("close", number))
+
+
+class _RemoteProgress:
+    def __init__(self, messages: Any, number: int) -> None:  # noqa: ANN401 - a queue
+        self._messages, self._number = messages, number
+
+    def advance(self, amount: int = 1) -> None:
+        self._messages.put(("advance", (self._number, amount)))
+
+    def describe(self, text: str) -> None:
+        self._messages.put(("describe", (self._number, text)))
