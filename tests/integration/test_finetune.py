@@ -1,18 +1,25 @@
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
-from typing import TYPE_CHECKING, Any
+import os
+import signal
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
+from cxrlearn.features.lock import writer_lock
 from cxrlearn.training.checkpoints import load_checkpoint
-from tests.support.finetune_child import Ended, Fault, run_finetune, run_joined
+from tests.support import cli
+from tests.support.finetune_child import SPECS, Ended, Fault, run_finetune, run_joined
 from tests.support.small_study import LABELS, Study, write_study
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from tests.support.tiny_backbone import use_tiny
 
 QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--replicates", 100, "--subgroup",
          "none", "--floor-columns", "none", "--learning-rate", 0.02, "--name", "run")  # fmt: skip
@@ -202,6 +209,58 @@ def test_resuming_under_other_settings_names_them(study: Study) -> None:
     ended = run_finetune(*QUICK, "--resume", "--momentum", 0.5, cwd=study.folder)
     assert "momentum differ" in refused(2, ended)
     done(study, "--resume")
+
+
+# ---- one run, one writer -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("option", ["--resume", "--overwrite", "--quiet"])
+def test_a_run_that_is_being_trained_is_left_alone_and_ends_as_if_alone(
+    study: Study, whole: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    use_tiny(monkeypatch, *SPECS)
+    asleep = Fault("SIGSTOP", CALLS_BEFORE + AN_EPOCH + 2)
+    owner = study.folder / "runs" / ".run.owner"
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(run_finetune, *QUICK, cwd=study.folder, fault=asleep)
+        pid = asleep_with(owner)
+        before = contents(run_of(study))
+        try:
+            message = cli.refused(5, "finetune", *QUICK, option, cwd=study.folder)
+            after = contents(run_of(study))
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        ended = first.result()
+    assert f"is being written by process {pid} on {socket.gethostname()}." in message
+    assert before == after
+    assert "last.safetensors" in before
+    assert ended.code == 0, ended.err
+    assert course(run_of(study)) == course(whole)
+
+
+def asleep_with(owner: Path) -> int:
+    """Wait until the process that holds a lock was stopped, and return it; see proc(5)."""
+    until = time.monotonic() + 60
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError, ValueError):
+            pid = int(json.loads(owner.read_text(encoding="utf-8"))["pid"])
+            state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(") ")[2][0]
+            if state == "T":
+                return pid
+        time.sleep(0.05)
+    pytest.fail("nobody sleeps")
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_all_ranks_leave_a_run_that_is_being_trained(study: Study) -> None:
+    with writer_lock(run_of(study)):
+        first, second = run_joined(2, *QUICK, cwd=study.folder)
+    assert f"is being written by process {os.getpid()} on" in refused(5, first)
+    assert "rank 0 could not go on" in refused(1, second)
+    assert not run_of(study).exists()
 
 
 # ---- what fails, fails in one line, and nothing is lost ------------------------------------------

@@ -73,7 +73,7 @@ def prepare(config: FinetuneConfig, reporter: Reporter) -> Prepared:
     target = resolve_target(config.model, config, config.features_dir, notify=reporter.notice)
     folder = config.output_dir / (config.name or f"{target.tag}-finetune")
     if not config.resume:  # what is resumed is compared once its checkpoint has been looked at
-        look_at_folder(folder, config)
+        refuse_other_settings(folder, config)
     return Prepared(sets, labelled, target, below, folder, tuple(recorder.warnings))
 
 
@@ -83,14 +83,25 @@ def _check_labels(labelled: LabelledSets) -> None:
         raise DataError("no label of the training set has both classes: there is nothing to learn.")
 
 
-def look_at_folder(folder: Path, config: FinetuneConfig) -> None:
-    """Refuse a folder that another run has, or an unfinished one.
+def refuse_other_settings(folder: Path, config: FinetuneConfig) -> None:
+    """Refuse a folder that another run has.
 
     Raises:
         UsageError: the message says how to go on.
     """
     text = settings_text("finetune", config)
     refuse_other_run(folder, "finetune", text, may_differ=MAY_DIFFER, overwrite=config.overwrite)
+
+
+def look_at_folder(folder: Path, config: FinetuneConfig) -> None:
+    """Refuse a folder that another run has, or an unfinished one.
+
+    Only the holder of the run's lock can tell an unfinished run from one that is being trained.
+
+    Raises:
+        UsageError: the message says how to go on.
+    """
+    refuse_other_settings(folder, config)
     unfinished = (folder / LAST).is_file() and not (folder / REPORT).is_file()
     if unfinished and not config.resume and not config.overwrite:
         raise UsageError(

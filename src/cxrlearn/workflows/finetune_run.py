@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrlearn.errors import UsageError
+from cxrlearn.features.lock import writer_lock
 from cxrlearn.reports.learning_curves import learning_figure
 from cxrlearn.reports.panels import figure_png, figure_svg
 from cxrlearn.reports.schema import SeedReport
@@ -42,6 +44,7 @@ from cxrlearn.workflows.run_folder import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     import torch
@@ -94,8 +97,29 @@ def train_and_report(config: FinetuneConfig, prepared: Prepared, stage: Stage) -
         KeyboardInterrupt: asked to stop, and saved.
         Terminated: the same, by SIGTERM.
         TrainingError: a loss that is not finite, or a checkpoint of another model.
+        FeatureFileError: another process is writing this run.
         CxrlearnError: whatever data, weights, device or disk refuse.
     """
+    with _only_writer(prepared.folder, stage.ranks):
+        return _train_and_report(config, prepared, stage)
+
+
+@contextmanager
+def _only_writer(folder: Path, ranks: ProcessRanks) -> Iterator[None]:
+    """Hold the lock of a run on rank 0; where another process has it, all ranks learn so.
+
+    The system frees the lock of a killed process, so that --resume can go on at once.
+    """
+    with ExitStack() as held:
+
+        def take() -> None:
+            held.enter_context(writer_lock(folder))
+
+        ranks.together(take)
+        yield
+
+
+def _train_and_report(config: FinetuneConfig, prepared: Prepared, stage: Stage) -> FinetuneResult:
     recorder = Recorder(stage.reporter if stage.ranks.rank == 0 else SILENT)
     recorder.warnings += prepared.warnings
     with arithmetic(config, stage.device) as autocast:
@@ -161,14 +185,13 @@ class _Run:
 
         Raises:
             TrainingError: what is to be resumed is of another model.
-            UsageError: or was made with other settings.
+            UsageError: or was made with other settings, or would be lost.
             DiskError: it cannot be written.
         """
         folder, config = self.prepared.folder, self.config
         if config.resume and (folder / LAST).is_file():
             load_checkpoint(folder / LAST, self._identity)
-        if config.resume:
-            look_at_folder(folder, config)
+        look_at_folder(folder, config)
         with disk_errors(folder, "Nothing was trained."):
             folder.mkdir(parents=True, exist_ok=True)
             if not config.resume:
