@@ -24,6 +24,8 @@ from cxrlearn.reports.schema import (
     BackboneReport,
     CurvePointReport,
     DropReport,
+    EpochReport,
+    FinetuneReport,
     FloorReport,
     LabelCount,
     OverlapReport,
@@ -334,4 +336,47 @@ def sample_curve(set_name: str) -> tuple[CurvePointReport, ...]:
             high=max(v for v in values if v is not None),
         )
         for size, values in zip((0.1, 0.5, 1.0), macro, strict=True)
+    )
+
+
+def sample_training(epochs: int = 3) -> FinetuneReport:
+    """Return the account of a training whose validation loss rises after the second epoch."""
+    history = tuple(
+        EpochReport(
+            epoch=epoch,
+            loss=0.7 - 0.1 * epoch,
+            rate=1e-3,
+            skipped=0,
+            validation_loss=0.6 + 0.05 * abs(epoch - 1),
+            validation_auroc=None if epoch == 0 else 0.8 - 0.01 * epoch,
+        )
+        for epoch in range(epochs)
+    )
+    return FinetuneReport(
+        optimizer="sgd",
+        learning_rate=1e-3,
+        momentum=0.9,
+        weight_decay=0.0,
+        layer_decay=1.0,
+        schedule="cosine",
+        warmup_epochs=0.0,
+        clip_norm=None,
+        batch_size=32,
+        accumulate=1,
+        ranks=1,
+        pos_weight="none",
+        head_init="probe",
+        augment="light",
+        batch_norm="local",
+        frozen=None,
+        learned=10,
+        parameters=10,
+        criterion="validation macro AUROC",
+        judged_by=NAMES[:2],
+        patience=15,
+        ended="finished",
+        epochs=epochs,
+        best_epoch=1,
+        history=history,
+        seeds=(),
     )

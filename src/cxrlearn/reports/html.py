@@ -15,6 +15,7 @@ from cxrlearn.reports.findings import (
     null_sentences,
     shown_name,
 )
+from cxrlearn.reports.learning_curves import learning_figure
 from cxrlearn.reports.pagestyle import STYLE
 from cxrlearn.reports.panels import figure_svg
 from cxrlearn.reports.plots import set_figures
@@ -43,6 +44,8 @@ _CAPTIONS = {
     "line, so curves of different labels do not compare.",
     "calibration": "On the dashed line a predicted 20 % happens in 20 % of images. Below it "
     "probabilities are too high. Axes differ between panels.",
+    "learning": "Where the loss of validation (vermilion) rises while that of train (blue) falls, "
+    "the network learns its training images by heart. The dotted line is the epoch that was taken.",
     "curve": "What more training patients bring. Small dots are repeats with other patients.",
 }
 
@@ -70,7 +73,8 @@ def report_html(
         for result in report.results
         if result.name in predictions
     }
-    return page_html(report, provenance, figures, settings=settings)
+    learning = None if report.finetune is None else figure_svg(learning_figure(report.finetune))
+    return page_html(report, provenance, figures, settings=settings, learning=learning)
 
 
 def page_html(
@@ -79,6 +83,7 @@ def page_html(
     figures: Mapping[str, Mapping[str, str]],
     *,
     settings: str = "",
+    learning: str | None = None,
 ) -> str:
     """Return the page: results, what was done, a part for each set, how it was made.
 
@@ -89,6 +94,7 @@ def page_html(
         provenance: everything volatile.
         figures: SVG by set and kind.
         settings: the text of settings.toml.
+        learning: SVG of a training's course.
     """
     notes = Footnotes()
     said = (backbone_sentence(report), *protocol_sentences(report))
@@ -100,6 +106,9 @@ def page_html(
         body = _figures(result, figures.get(result.name, {}))
         body += [_section(section, notes) for section in set_sections(result)]
         parts.append((f"set-{number}", f"Test set {result.name}", "".join(body)))
+    if learning is not None:
+        drawn = _framed([_figure("learning", report.name, learning)])
+        parts.append(("training", "Training", drawn))
     rest = "".join(_section(section, notes) for section in run_sections(report))
     parts.append(("run", "The run", rest))
     parts.append(("made", "How it was made", _made(report, provenance, settings)))
@@ -234,12 +243,17 @@ def _notes(notes: Footnotes) -> str:
 
 def _figures(result: SetReport, figures: Mapping[str, str]) -> list[str]:
     shown = [_figure(kind, result.name, svg) for kind, svg in figures.items()]
-    return ['<div class="figures">', *shown, "</div>"] if shown else []
+    return [_framed(shown)] if shown else []
 
 
-def _figure(kind: str, set_name: str, svg: str) -> str:
+def _framed(figures: Sequence[str]) -> str:
+    return f'<div class="figures">{"".join(figures)}</div>'
+
+
+def _figure(kind: str, name: str, svg: str) -> str:
     data = base64.b64encode(svg.encode("utf-8")).decode("ascii")
-    alternative = escape(f"{kind} of {set_name}; its numbers stand in the tables")
+    where = "history.csv" if kind == "learning" else "the tables"
+    alternative = escape(f"{kind} of {name}; its numbers stand in {where}")
     return (
         f'<figure><img src="data:image/svg+xml;base64,{data}" alt="{alternative}">'
         f"<figcaption>{escape(_CAPTIONS[kind])}</figcaption></figure>"

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from cxrlearn.reports.schema import FinetuneReport
     from cxrlearn.training.position import EpochRow
 
 COLUMNS = ("epoch", "loss", "rate", "skipped_steps", "score")
@@ -39,13 +40,8 @@ def _cell(value: float | None) -> str:
     return "" if value is None else repr(value)
 
 
-def learning_figure(history: Sequence[EpochRow], best_epoch: int | None) -> Figure:
-    """Draw loss and validation AUROC by epoch; a dotted line marks the epoch that was taken.
-
-    Args:
-        history: of a training.
-        best_epoch: from 0; None: none was chosen.
-    """
+def learning_figure(training: FinetuneReport) -> Figure:
+    """Draw loss and validation AUROC by epoch; a dotted line marks the epoch that was taken."""
     scaffold = Scaffold(
         "learning curves",
         "blue: train; vermilion: validation; dotted: epoch taken",
@@ -54,35 +50,30 @@ def learning_figure(history: Sequence[EpochRow], best_epoch: int | None) -> Figu
         own_scales=True,
         aspect=0.8,
     )
-    loss = Panel("loss", ("nats",), lambda axes: _draw_loss(axes, history, best_epoch))
-    curves = [loss]
-    if any(row.record.get("val_auroc") is not None for row in history):
-        auroc = Panel("AUROC", ("macro",), lambda axes: _draw_auroc(axes, history, best_epoch))
-        curves.append(auroc)
+    curves = [Panel("loss", ("nats",), lambda axes: _draw_loss(axes, training))]
+    if any(row.validation_auroc is not None for row in training.history):
+        curves.append(Panel("AUROC", ("macro",), lambda axes: _draw_auroc(axes, training)))
     return panel_figure(curves, scaffold)
 
 
-def _draw_loss(axes: Axes, history: Sequence[EpochRow], best_epoch: int | None) -> None:
-    _draw(axes, history, [row.loss for row in history], LINE)
-    _draw(axes, history, [row.record.get("val_loss") for row in history], _VALIDATION)
-    _mark(axes, best_epoch)
+def _draw_loss(axes: Axes, training: FinetuneReport) -> None:
+    _draw(axes, [row.loss for row in training.history], LINE)
+    _draw(axes, [row.validation_loss for row in training.history], _VALIDATION)
+    _mark(axes, training.best_epoch)
 
 
-def _draw_auroc(axes: Axes, history: Sequence[EpochRow], best_epoch: int | None) -> None:
-    _draw(axes, history, [row.record.get("val_auroc") for row in history], _VALIDATION)
-    _mark(axes, best_epoch)
+def _draw_auroc(axes: Axes, training: FinetuneReport) -> None:
+    _draw(axes, [row.validation_auroc for row in training.history], _VALIDATION)
+    _mark(axes, training.best_epoch)
 
 
-def _draw(
-    axes: Axes, history: Sequence[EpochRow], values: Sequence[float | None], colour: str
-) -> None:
-    points = [(row.epoch + 1, v) for row, v in zip(history, values, strict=True) if v is not None]
+def _draw(axes: Axes, values: Sequence[float | None], colour: str) -> None:
+    points = [(epoch, value) for epoch, value in enumerate(values, 1) if value is not None]
     if points:
         axes.plot(
             *zip(*points, strict=True), color=colour, linewidth=1.0, marker="o", markersize=1.6
         )
 
 
-def _mark(axes: Axes, best_epoch: int | None) -> None:
-    if best_epoch is not None:
-        axes.axvline(best_epoch + 1, color="#767676", linewidth=0.6, linestyle=(0, (1, 2)))
+def _mark(axes: Axes, best_epoch: int) -> None:
+    axes.axvline(best_epoch + 1, color="#767676", linewidth=0.6, linestyle=(0, (1, 2)))

@@ -75,13 +75,20 @@ def _fit(report: RunReport) -> str:
     if report.finetune is not None:
         return (
             f"The network was trained ({report.probe.solver}) on "
-            f"{' and '.join(map(_size, train))} only; splits: {report.split_origin}."
+            f"{' and '.join(map(_size, train))} only{_head(report.finetune)}; splits: "
+            f"{report.split_origin}."
         )
     return (
         f"The probe ({report.probe.kind}, {report.probe.solver}) was fitted on "
         f"{' and '.join(map(_size, train))} only{_certified(report)}; splits: "
         f"{report.split_origin}."
     )
+
+
+def _head(finetune: FinetuneReport) -> str:
+    if finetune.head_init == "random":
+        return ""
+    return "; its head started as the logistic regression on the features of the frozen backbone"
 
 
 def _certified(report: RunReport) -> str:

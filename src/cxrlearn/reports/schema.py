@@ -267,6 +267,24 @@ class SeedReport:
 
 
 @dataclass(frozen=True)
+class EpochReport:
+    """One epoch of a training."""
+
+    epoch: int
+    """From 0."""
+    loss: float | None
+    """Mean loss of the known labels of train, as they were met; None: there were none."""
+    rate: float
+    """Largest learning rate of the last step."""
+    skipped: int
+    """Steps without a known label."""
+    validation_loss: float | None
+    """Mean loss of the known labels of validation; None without validation."""
+    validation_auroc: float | None
+    """Macro AUROC of validation; None where it is not defined."""
+
+
+@dataclass(frozen=True)
 class FinetuneReport:
     """How a network was trained end to end."""
 
@@ -318,6 +336,8 @@ class FinetuneReport:
     """Epochs run."""
     best_epoch: int
     """Epoch of the weights, from 0."""
+    history: tuple[EpochReport, ...]
+    """Every epoch of the training that is reported."""
     seeds: tuple[SeedReport, ...]
     """Every training; the first is the one reported."""
 

@@ -10,6 +10,7 @@ from cxrlearn.errors import DataError
 from cxrlearn.reports.csvtables import metrics_csv, table_csv
 from cxrlearn.reports.document import REPORT, json_text, read_report, report_document
 from cxrlearn.reports.html import page_html
+from cxrlearn.reports.learning_curves import learning_figure
 from cxrlearn.reports.ledger import LEDGER, append_ledger, ledger_rows
 from cxrlearn.reports.panels import figure_png, figure_svg
 from cxrlearn.reports.plots import set_figures
@@ -79,7 +80,9 @@ def write_run(
         "table.md": table_markdown(report),
         "settings.toml": settings_toml,
         "provenance.json": json_text(provenance),
-        PAGE: page_html(report, provenance, drawn.svgs, settings=settings_toml),
+        PAGE: page_html(
+            report, provenance, drawn.svgs, settings=settings_toml, learning=drawn.learning
+        ),
         REPORT: document,
     }
     files = drawn.files | {name: text.encode("utf-8") for name, text in texts.items()}
@@ -95,6 +98,12 @@ class _Drawn:
     def __init__(self, report: RunReport, predictions: Mapping[str, Predictions]) -> None:
         self.svgs: dict[str, dict[str, str]] = {}
         self.files: dict[str, bytes] = {}
+        self.learning: str | None = None
+        if report.finetune is not None and predictions:
+            figure = learning_figure(report.finetune)
+            self.learning = figure_svg(figure)
+            self.files["learning.svg"] = self.learning.encode("utf-8")
+            self.files["learning.png"] = figure_png(figure)
         for result in report.results:
             if result.name not in predictions:
                 continue

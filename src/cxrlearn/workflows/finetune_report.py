@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from cxrlearn.data.splits import patient_overlap
 from cxrlearn.probes.model import why_not_fitted
 from cxrlearn.reports.schema import (
+    EpochReport,
     FinetuneReport,
     OverlapReport,
     ProbeLabelReport,
@@ -145,6 +146,17 @@ def _finetune_report(study: StudyImages, found: Finetuned) -> FinetuneReport:
         ended=found.result.ended,
         epochs=position.epoch,
         best_epoch=taken_epoch(found.result),
+        history=tuple(
+            EpochReport(
+                epoch=row.epoch,
+                loss=row.loss,
+                rate=row.rate,
+                skipped=row.skipped,
+                validation_loss=row.record.get("val_loss"),
+                validation_auroc=row.record.get("val_auroc"),
+            )
+            for row in position.history
+        ),
         seeds=found.seeds,
     )
 

@@ -12,11 +12,9 @@ import numpy as np
 
 from cxrlearn.errors import UsageError
 from cxrlearn.features.lock import writer_lock
-from cxrlearn.reports.learning_curves import learning_figure
-from cxrlearn.reports.panels import figure_png, figure_svg
 from cxrlearn.reports.schema import SeedReport
 from cxrlearn.reports.writers import write_run
-from cxrlearn.runtime.atomic import disk_errors, replace_file, write_text
+from cxrlearn.runtime.atomic import disk_errors, write_text
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
 from cxrlearn.training.checkpoints import load_checkpoint
@@ -296,19 +294,8 @@ class _Run:
                 precision="fp32" if self.autocast is None else "bf16",
             ),
         )
-        position = found.finetuned.result.position
-        figure = learning_figure(position.history, position.best_epoch)
-        _put(folder / "learning.svg", figure_svg(figure).encode("utf-8"))
-        _put(folder / "learning.png", figure_png(figure))
         settings = settings_text("finetune", self.config)
         write_run(folder, report, found.predictions, settings, provenance())
-
-
-def _put(path: Path, content: bytes) -> None:
-    def write(temporary: Path) -> None:
-        temporary.write_bytes(content)
-
-    replace_file(path, write, step="run.learning")
 
 
 def _seed_report(seed: int, result: TrainResult, results: tuple[SetReport, ...]) -> SeedReport:

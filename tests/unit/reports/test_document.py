@@ -22,6 +22,7 @@ from tests.support.run_reports import (
     sample_backbone,
     sample_predictions,
     sample_report,
+    sample_training,
 )
 
 if TYPE_CHECKING:
@@ -265,3 +266,15 @@ def test_other_files_are_refused_in_words(tmp_path: Path, text: str, message: st
 def test_missing_report_is_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"is .* the folder of a finished run"):
         read_report(tmp_path)
+
+
+def test_the_account_of_a_training_has_the_documented_keys(report: RunReport) -> None:
+    trained = replace(report, command="finetune", finetune=sample_training())
+    document = report_document(trained, {})
+    part = DOCS.read_text(encoding="utf-8").partition("### `finetune`")[2].partition("###")[0]
+    rows = [line.split("|")[1] for line in part.splitlines() if line.startswith("| `")]
+    documented = {key for row in rows for key in re.findall("`([a-z_]+)`", row)}
+    assert set(document["finetune"]) == documented
+    assert set(document["finetune"]["history"][0]) == {
+        "epoch", "loss", "rate", "skipped", "validation_loss", "validation_auroc",
+    }  # fmt: skip

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from cxrlearn.reports.html import page_html, report_html
-from tests.support.run_reports import NAMES, full_report, sample_predictions, sample_report
+from tests.support.run_reports import (
+    NAMES,
+    full_report,
+    sample_predictions,
+    sample_report,
+    sample_training,
+)
 
 if TYPE_CHECKING:
     from cxrlearn.reports.schema import RunReport
@@ -131,3 +137,12 @@ def test_numbers_that_say_nothing_of_the_backbone_are_announced_first(
     backbone = replace(report.backbone, random_weights=3)
     page = page_html(replace(report, null_control=True, backbone=backbone), {}, {})
     assert -1 < page.index('<p class="alarm">' + loud) < page.index("<table>")
+
+
+def test_the_page_of_a_finetuned_run_shows_how_it_learned(report: RunReport) -> None:
+    trained = replace(report, command="finetune", finetune=sample_training())
+    document = Document(report_html(trained, PROVENANCE, {}))
+    assert "Training" in document.texts
+    alternatives = [value for name, value in document.attributes if name == "alt"]
+    assert alternatives == [f"learning of {report.name}; its numbers stand in history.csv"]
+    assert "its head started as the logistic regression" in " ".join(document.texts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import hashlib
 import json
@@ -27,6 +28,7 @@ from tests.support.run_reports import (
     full_report,
     sample_predictions,
     sample_report,
+    sample_training,
 )
 
 if TYPE_CHECKING:
@@ -234,3 +236,15 @@ def test_report_is_written_last_and_a_crash_before_leaves_none(
             _run(folder, sets)
         assert not (folder / "report.json").exists()
         assert not list(folder.glob(".*.tmp"))
+
+
+def test_a_finetuned_run_has_its_learning_curves(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    trained = replace(sample_report(sets), command="finetune", finetune=sample_training())
+    write_run(tmp_path / "run", trained, sets, "", {"host": "here"})
+    assert (tmp_path / "run/learning.png").read_bytes().startswith(b"\x89PNG")
+    drawn = base64.b64encode((tmp_path / "run/learning.svg").read_bytes()).decode()
+    assert drawn in (tmp_path / "run/report.html").read_text(encoding="utf-8")
+    document = json.loads((tmp_path / "run/report.json").read_text(encoding="utf-8"))
+    assert document["finetune"]["history"][1]["validation_loss"] == 0.6
