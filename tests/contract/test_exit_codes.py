@@ -16,6 +16,7 @@ from cxrlearn.features.lock import writer_lock
 from tests.support.cli import done, refused, run_cli
 from tests.support.shared import ROOT
 from tests.support.small_study import FAST, SETTINGS, Study, embedded_study
+from tests.support.tiny_backbone import SPECS, use_tiny
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,6 +36,25 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Study:
 @pytest.fixture
 def study(base: Study, tmp_path: Path) -> Study:
     return base.copy(tmp_path / "study")
+
+
+TUNE = ("finetune", "-m", "tiny-test", "--epochs", 1, "--batch-size", 8, *FAST)
+"""A training of a second."""
+
+
+@pytest.fixture(scope="module")
+def tuned(base: Study, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study with a finished run `tuned`."""
+    study = base.copy(tmp_path_factory.mktemp("tuned") / "study")
+    with pytest.MonkeyPatch.context() as patch:
+        use_tiny(patch)
+        done(*TUNE, "--name", "tuned", "-q", cwd=study.folder)
+    return study
+
+
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    use_tiny(monkeypatch)
 
 
 # ---- the table of the documentation --------------------------------------------------------------
@@ -114,6 +134,57 @@ def test_what_is_typed_wrong_is_a_usage_error(base: Study, arguments: list[str],
     assert part in refused(2, "probe", *arguments, cwd=base.folder)
 
 
+FINETUNE = [
+    (["--bogus"], "No such option: --bogus"),
+    (["--C", "1"], "No such option: --C"),
+    (["--epochs", "x"], "Invalid value for '--epochs'"),
+    (["--epochs", "0"], "--epochs: expected at least 1, got 0"),
+    (["--batch-size", "0"], "--batch-size: expected at least 1, got 0"),
+    (["--batch-size", "4", "--accumulate", "8"], "with these it has to be 8 or more"),
+    (["--batch-size", "1", "--gpus", "cpu,cpu"], "with these it has to be 2 or more"),
+    (["--optimizer", "adam"], "expected one of sgd, adamw, got 'adam'"),
+    (["--optimizer", "adamw", "--momentum", "0.5"], "--momentum belongs to --optimizer sgd"),
+    (["--learning-rate", "0"], "--learning-rate: expected a positive number, got 0"),
+    (["--learning-rate", "inf"], "--learning-rate: expected a positive number, got inf"),
+    (["--momentum", "1"], "--momentum: expected a number from 0 to below 1, got 1.0"),
+    (["--weight-decay", "-1"], "--weight-decay: expected 0 or a positive number, got -1.0"),
+    (["--layer-decay", "1.5"], "--layer-decay: expected a number above 0 and at most 1, got 1.5"),
+    (["--warmup-epochs", "100"], "--warmup-epochs: expected 0 or more, below --epochs, got 100"),
+    (["--clip-norm", "0"], "--clip-norm: expected a positive number, got 0"),
+    (["--clip-norm", "inf"], "--clip-norm: expected a positive number, got inf"),
+    (["--patience", "-1"], "--patience: expected at least 0, got -1"),
+    (["--seeds", "0"], "--seeds: expected at least 1, got 0"),
+    (["--save-every", "0"], "--save-every: expected at least 1, got 0"),
+    (["--max-restarts", "1"], "--max-restarts is for the workers of --gpus"),
+    (["--resume", "--overwrite"], "--resume goes on, --overwrite starts anew: give one of them"),
+    (["--freeze-backbone", "--freeze-to", "0"], "--freeze-backbone and --freeze-to exclude each"),
+    (["--freeze-to", "nope"], "--freeze-to 'nope': tiny-test has none of that name. It has 0, 1"),
+    (["--batch-norm", "sync", "--device", "cpu"], "--batch-norm sync works on GPUs only"),
+    (["--precision", "fp16"], "expected one of auto, fp32, bf16, got 'fp16'"),
+    (["--gpus", "0", "--device", "cpu"], "--gpus and --device exclude each other"),
+    (["--name", "a/b"], "--name: 'a/b' cannot be the name of a folder"),
+]
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize(
+    ("arguments", "part"), FINETUNE, ids=[" ".join(typed) for typed, _ in FINETUNE]
+)
+def test_what_finetune_is_told_wrong_is_a_usage_error(
+    base: Study, tmp_path: Path, arguments: list[str], part: str
+) -> None:
+    typed = ("finetune", "-m", "tiny-test", "--output-dir", tmp_path, *arguments)
+    assert part in refused(2, *typed, cwd=base.folder)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_mistyped_option_does_not_stand_in_the_way_of_the_right_one(study: Study) -> None:
+    refused(2, *TUNE, "--freeze-to", "nope", cwd=study.folder)
+    done(*TUNE, "--freeze-to", "0", cwd=study.folder)
+    message = refused(2, *TUNE, "--freeze-to", "1", cwd=study.folder)
+    assert "holds a run with other settings (freeze_to differ)" in message
+
+
 def test_all_problems_of_the_settings_are_told_together(base: Study) -> None:
     lines = refused(2, "probe", "--seed", "-1", "--limit", "0", "--device", "tpu", cwd=base.folder)
     assert len(lines.splitlines()) == 3
@@ -148,6 +219,8 @@ NO_DATA = [
 @pytest.mark.parametrize(("arguments", "part"), NO_DATA)
 def test_missing_data_is_a_usage_error(tmp_path: Path, arguments: list[str], part: str) -> None:
     assert part in refused(2, "probe", *arguments, cwd=tmp_path)
+    if "--C" not in arguments:
+        assert part in refused(2, "finetune", *arguments, cwd=tmp_path)
 
 
 def test_embed_without_images_or_model(tmp_path: Path) -> None:
@@ -205,7 +278,7 @@ def test_no_class_columns_lists_those_that_could_be_meant(study: Study) -> None:
 
 # ---- manifests and labels ------------------------------------------------------------------------
 
-CSV = [
+TABLES = [
     (None, "no such file"),
     ("", "is empty (0 bytes)"),
     ("\n\n", "is blank"),
@@ -218,6 +291,9 @@ CSV = [
     ("Path,Path,Cardiomegaly,Effusion\na,b,0,1\n", "more than one column is called 'Path'"),
     (HEADER + ",P00,0,1\n", "row 2, column 'Path': blank"),
     (HEADER + "http://x/y.png,P00,0,1\n", "is a URL"),
+]  # fmt: skip
+CSV = [
+    *TABLES,
     (HEADER.replace("Effusion", "Efusion") + ROW, "Did you mean 'Efusion'?"),
     (HEADER + ROW + "images/p00_1.png,P00,1,yes\n", "column 'Effusion': 'yes' is not a label"),
     (HEADER + ROW + "images/p00_1.png,P00,1,inf\n", "'inf' is not a label"),
@@ -235,9 +311,35 @@ def test_faults_of_a_manifest(
         path.unlink()
     else:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    message = refused(3, "probe", cwd=study.folder)
+    for command in ("probe", "finetune"):
+        message = refused(3, command, cwd=study.folder)
+        assert part in message
+        assert message.startswith(file)
+
+
+@pytest.mark.parametrize(("content", "part"), TABLES, ids=[part for _, part in TABLES])
+def test_faults_of_a_manifest_without_labels(
+    tuned: Study, tmp_path: Path, content: str | bytes | None, part: str
+) -> None:
+    path = tmp_path / "new.csv"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    typed = ("predict", "--run", "tuned", "--csv", path, "-o", tmp_path / "out.csv")
+    message = refused(3, *typed, cwd=tuned.folder)
     assert part in message
-    assert message.startswith(file)
+    assert message.startswith(str(path))
+    assert not (tmp_path / "out.csv").exists()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_nothing_to_finetune_on(study: Study) -> None:
+    study.rewrite("train", lambda row: {**row, "Cardiomegaly": "1", "Effusion": ""})
+    message = refused(3, *TUNE, cwd=study.folder)
+    assert "no label of the training set has both classes: there is nothing to learn" in message
+    for option in ("--subgroup", "--floor-columns", "--aggregate-by"):
+        assert f"({option})" in refused(3, *TUNE, option, "nope", cwd=study.folder)
+    message = refused(3, *TUNE, "--strict", "--val-csv", "train.csv", cwd=study.folder)
+    assert "12 patients are both in train and in val" in message
 
 
 def test_options_that_name_what_a_manifest_lacks(base: Study) -> None:
@@ -251,11 +353,13 @@ def test_options_that_name_what_a_manifest_lacks(base: Study) -> None:
     )
 
 
+@pytest.mark.usefixtures("tiny")
 def test_all_images_missing(study: Study) -> None:
     shutil.rmtree(study.folder / "images")
-    message = refused(3, "probe", cwd=study.folder)
-    assert "none of the 24 images of train can be used (images/p00_0.png: " in message
-    assert "--image-root" in message
+    for command in (("probe",), TUNE):
+        message = refused(3, *command, cwd=study.folder)
+        assert "none of the 24 images of train can be used (images/p00_0.png: " in message
+        assert "--image-root" in message
     outcome = run_cli("embed", cwd=study.folder)
     assert outcome.code == 3
     assert "44 images could not be read" in outcome.err
@@ -286,7 +390,7 @@ BACKBONES = [
 ]
 
 
-@pytest.mark.parametrize("command", ["embed", "probe"])
+@pytest.mark.parametrize("command", ["embed", "probe", "finetune"])
 @pytest.mark.parametrize(("arguments", "part"), BACKBONES, ids=[part for _, part in BACKBONES])
 def test_faults_of_a_backbone(
     base: Study, tmp_path: Path, command: str, arguments: list[str], part: str
@@ -297,6 +401,14 @@ def test_faults_of_a_backbone(
     assert part in refused(
         4, command, *arguments, *folder, cwd=base.folder, CXRLEARN_WEIGHTS_DIR=""
     )
+
+
+def test_a_run_of_a_backbone_that_is_not_installed_any_more(
+    tuned: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_tiny(monkeypatch, SPECS[1])
+    message = refused(4, "predict", "--run", "tuned", "--csv", "test.csv", cwd=tuned.folder)
+    assert "unknown backbone 'tiny-test'. Did you mean 'tiny-other'?" in message
 
 
 def test_models_of_an_unknown_name(tmp_path: Path) -> None:
@@ -383,6 +495,14 @@ def test_a_feature_file_that_is_being_written_is_refused(study: Study) -> None:
     done("embed", cwd=study.folder)
 
 
+@pytest.mark.usefixtures("tiny")
+def test_a_run_that_is_being_written_is_refused(study: Study) -> None:
+    with writer_lock(study.folder / "runs" / "mine"):
+        message = refused(5, *TUNE, "--name", "mine", cwd=study.folder)
+    assert message.startswith("runs/mine is being written by process ")
+    assert not (study.folder / "runs/mine").exists()
+
+
 def test_a_feature_file_of_other_settings_is_refused(study: Study) -> None:
     message = refused(5, "embed", "--intensity", "minmax", "-q", cwd=_with_tag_of(study, "minmax"))
     assert "was made with other settings" in message
@@ -392,6 +512,46 @@ def _with_tag_of(study: Study, suffix: str) -> Path:
     """Put the feature file where that of another intensity belongs."""
     study.features.rename(study.features.with_name(f"cxr-tiny+{suffix}.h5"))
     return study.folder
+
+
+# ---- checkpoints ---------------------------------------------------------------------------------
+
+
+def _truncated(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def _flipped(content: bytes) -> bytes:
+    return content[:-5] + bytes([content[-5] ^ 1]) + content[-4:]
+
+
+CHECKPOINTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "empty": (lambda _: b"", "is no checkpoint, or a damaged one"),
+    "text": (lambda _: b"hello", "is no checkpoint, or a damaged one"),
+    "truncated": (_truncated, "is no checkpoint, or a damaged one"),
+    "one bit": (_flipped, "last.safetensors is damaged"),
+}
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_a_checkpoint_that_is_not_whole_is_not_resumed(
+    tuned: Study, tmp_path: Path, name: str
+) -> None:
+    study = tuned.copy(tmp_path / "study")
+    last = study.folder / "runs/tuned/last.safetensors"
+    damage, part = CHECKPOINTS[name]
+    last.write_bytes(damage(last.read_bytes()))
+    message = refused(6, *TUNE, "--name", "tuned", "--resume", cwd=study.folder)
+    assert part in message
+    assert "start the run anew" in message
+
+
+@pytest.mark.usefixtures("tiny")
+def test_a_loss_that_is_no_number(study: Study) -> None:
+    message = refused(6, *TUNE, "--learning-rate", "1e30", cwd=study.folder)
+    assert "epoch 1, step 2 of 3: the loss is " in message
+    assert "Lower the learning rate" in message
 
 
 # ---- runs to compare -----------------------------------------------------------------------------
@@ -422,16 +582,23 @@ without_cuda = pytest.mark.skipif(torch.cuda.is_available(), reason="this machin
 
 @without_cuda
 @pytest.mark.parametrize("option", [["--gpus", "7"], ["--device", "cuda"], ["--device", "cuda:7"]])
-@pytest.mark.parametrize("command", ["embed", "probe"])
+@pytest.mark.parametrize("command", ["embed", "probe", "finetune"])
 def test_a_device_that_is_not_there(study: Study, command: str, option: list[str]) -> None:
     study.features.unlink()
     message = refused(7, command, *option, cwd=study.folder)
     assert "--device cpu" in message
 
 
+@without_cuda
+@pytest.mark.usefixtures("tiny")
+def test_a_device_to_predict_with_that_is_not_there(tuned: Study) -> None:
+    typed = ("predict", "--run", "tuned", "--csv", "test.csv", "--device", "cuda:7")
+    assert "cuda:7 was asked for" in refused(7, *typed, cwd=tuned.folder)
+
+
 def test_an_output_folder_that_is_a_file(study: Study) -> None:
     for place in ("train.csv", "train.csv/below"):
-        for command in ("embed", "probe"):
+        for command in ("embed", "probe", "finetune"):
             message = refused(8, command, "--output-dir", place, *_fast(command), cwd=study.folder)
             assert message.startswith(f"cannot write {place}")
     assert "train.csv" in refused(8, "probe", "--features-dir", "train.csv", cwd=study.folder)
@@ -450,6 +617,31 @@ def test_a_folder_in_the_place_of_a_file(study: Study) -> None:
     assert message.startswith("cannot write features/cxr-tiny.h5")
 
 
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("place", ["settings.toml", "best.safetensors", "report.json", ""])
+def test_something_in_the_place_of_a_finetuned_run(study: Study, place: str) -> None:
+    folder = study.folder / "runs/mine"
+    if place:
+        (folder / place).mkdir(parents=True)
+    else:
+        folder.parent.mkdir()
+        folder.touch()
+    message = refused(8, *TUNE, "--name", "mine", cwd=study.folder)
+    assert message.startswith("cannot write runs/mine")
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("arguments", [["-o", "mine"], ["-o", "a.csv", "--saliency", "val.csv"]])
+def test_something_in_the_place_of_predictions(
+    tuned: Study, tmp_path: Path, arguments: list[str]
+) -> None:
+    study = tuned.copy(tmp_path / "study")
+    (study.folder / "mine.csv").mkdir()
+    typed = [name.replace("mine", "mine.csv") for name in arguments]
+    message = refused(8, "predict", "--run", "tuned", "--csv", "test.csv", *typed, cwd=study.folder)
+    assert message.startswith(f"cannot write {typed[-1]}")
+
+
 @pytest.mark.parametrize("content", [b"\xff\xfe", b"probe = 3", b"", b"[probe"])
 def test_settings_of_an_earlier_run_that_cannot_be_read(study: Study, content: bytes) -> None:
     folder = study.folder / "runs/cxr-tiny-logreg"
@@ -460,7 +652,7 @@ def test_settings_of_an_earlier_run_that_cannot_be_read(study: Study, content: b
     done("probe", "--overwrite", *FAST, cwd=study.folder)
 
 
-@pytest.mark.parametrize("command", ["embed", "probe"])
+@pytest.mark.parametrize("command", ["embed", "probe", "finetune"])
 def test_ctrl_c_is_130_with_a_sentence(
     base: Study, monkeypatch: pytest.MonkeyPatch, command: str
 ) -> None:

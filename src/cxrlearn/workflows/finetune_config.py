@@ -195,7 +195,10 @@ class FinetuneConfig:
                 0 <= self.warmup_epochs < most_epochs,
                 "0 or more, below --epochs",
             ),
-            "clip_norm": (self.clip_norm is None or self.clip_norm > 0, "a positive number"),
+            "clip_norm": (
+                self.clip_norm is None or 0 < self.clip_norm < float("inf"),
+                "a positive number",
+            ),
         }
         return problems + [
             f"--{key.replace('_', '-')}: expected {wanted}, got {getattr(self, key)}."

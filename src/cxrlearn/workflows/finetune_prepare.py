@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from cxrlearn.errors import DataError, UsageError
 from cxrlearn.reports.document import REPORT
 from cxrlearn.workflows.datasets import load_labels, load_sets
-from cxrlearn.workflows.finetune_files import LAST
+from cxrlearn.workflows.finetune_files import BEST, LAST
 from cxrlearn.workflows.finetune_tensorboard import require_tensorboard
 from cxrlearn.workflows.probe_evaluate import check_columns
 from cxrlearn.workflows.run_folder import Recorder, refuse_other_run, settings_text
@@ -86,9 +86,13 @@ def _check_labels(labelled: LabelledSets) -> None:
 def refuse_other_settings(folder: Path, config: FinetuneConfig) -> None:
     """Refuse a folder that another run has.
 
+    A run that ended before anything was trained, by a mistyped option perhaps, has nothing to lose.
+
     Raises:
         UsageError: the message says how to go on.
     """
+    if not any((folder / name).is_file() for name in (LAST, BEST, REPORT)):
+        return
     text = settings_text("finetune", config)
     refuse_other_run(folder, "finetune", text, may_differ=MAY_DIFFER, overwrite=config.overwrite)
 
