@@ -42,8 +42,14 @@ MACRO_AUROC, VALIDATION_LOSS = "validation macro AUROC", "validation loss"
 class TrainingLog(Protocol):
     """Where numbers go while training runs."""
 
+    def begin(self, step: int) -> None:
+        """Open it before this step."""
+
     def write(self, group: str, numbers: Mapping[str, float | None], at: int) -> None:
         """Take the numbers of a step or an epoch."""
+
+    def end(self) -> None:
+        """Close it."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +110,8 @@ class Trainer:
             epoch_progress=self._epoch_progress,
             describe=self._describe,
         )
-        with training_deaths_named(), memory_named(config, self.learner.model.head.weight.device):
+        device = self.learner.model.head.weight.device
+        with training_deaths_named(), memory_named(config, device), self._logging(start):
             return train(
                 self.learner.model,
                 self.task(shared),
@@ -235,6 +242,15 @@ class Trainer:
 
         self.ranks.together(read)
         self.ranks.same_weights(self.learner.model)
+
+    @contextmanager
+    def _logging(self, start: Position) -> Iterator[None]:
+        if self.log is None:
+            yield
+            return
+        self.log.begin(start.epoch * self.steps + start.step)
+        yield
+        self.log.end()
 
     def _log_step(self, report: StepReport) -> None:
         if self.log is not None:

@@ -14,13 +14,16 @@ def test_each_curve_goes_through_its_numbers_and_the_epoch_taken_is_marked() -> 
     training = sample_training()
     loss, auroc = learning_figure(training).axes[:2]
     train, validation, mark = loss.lines
-    np.testing.assert_array_equal(train.get_xydata(), [(1, 0.7), (2, 0.6), (3, 0.7 - 0.1 * 2)])
-    assert [y for _, y in validation.get_xydata()] == [
-        row.validation_loss for row in training.history
-    ]
-    assert set(mark.get_xdata()) == {2}
+    np.testing.assert_array_equal(
+        np.asarray(train.get_xydata()), [(1, 0.7), (2, 0.6), (3, 0.7 - 0.1 * 2)]
+    )
+    heights = np.asarray(validation.get_xydata())[:, 1]
+    assert list(heights) == [row.validation_loss for row in training.history]
+    assert set(np.asarray(mark.get_xdata())) == {2}
     (scores, _) = auroc.lines
-    np.testing.assert_array_equal(scores.get_xydata(), [(2, 0.79), (3, 0.78)])  # none in the first
+    np.testing.assert_array_equal(
+        np.asarray(scores.get_xydata()), [(2, 0.79), (3, 0.78)]
+    )  # none in the first
 
 
 def test_without_validation_there_is_one_panel() -> None:
