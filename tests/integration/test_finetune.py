@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from PIL import Image
 
 from cxrlearn.features.lock import writer_lock
 from cxrlearn.training.checkpoints import load_checkpoint
@@ -23,8 +24,9 @@ from tests.support.tiny_backbone import use_tiny
 
 QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--replicates", 100, "--subgroup",
          "none", "--floor-columns", "none", "--learning-rate", 0.02, "--name", "run")  # fmt: skip
-CALLS_BEFORE = 2
-"""Forward passes before the first step: the width is proved, parameters without use are found."""
+CALLS_BEFORE = 8
+"""Forward passes before the first step: the width is proved, parameters without use are found, and
+six batches of all splits are compared."""
 AN_EPOCH = 4
 """Three steps of 24 images, one batch of validation."""
 
@@ -158,6 +160,22 @@ def test_without_validation_the_last_weights_are_taken(study: Study) -> None:
     done(study)
     trained = report_of(run_of(study))["finetune"]
     assert (trained["criterion"], trained["best_epoch"]) == (None, 2)
+
+
+def test_a_picture_of_train_under_another_name_and_patient_is_noticed(study: Study) -> None:
+    source, target = study.rows("train")[6], study.rows("test")[2]
+    assert source["patient_id"] != target["patient_id"]
+    with Image.open(study.folder / source["Path"]) as image:
+        image.save(study.folder / target["Path"], compress_level=0)
+    frozen = ("--batch-norm", "frozen", "-m", "still-net")
+    done(study, *frozen)
+    (said,) = [one for one in report_of(run_of(study))["warnings"] if "nearly the same" in one]
+    assert said.startswith("1 images of test look nearly the same as one of train")
+    assert f"such as {target['Path']} and {source['Path']}" in said
+    two = run_joined(2, *QUICK, *frozen, "--output-dir", "two", cwd=study.folder)
+    assert [one.err.count("nearly the same") for one in two] == [1, 0]
+    found = report_of(study.folder / "two" / "run")["warnings"]
+    assert said in found
 
 
 # ---- stopped and resumed -------------------------------------------------------------------------

@@ -19,7 +19,7 @@ STEPS = 3
 
 def test_tensorboard_gets_every_step_once_also_of_a_run_that_was_killed(tmp_path: Path) -> None:
     study = write_study(tmp_path / "study")
-    fault = Fault("SIGKILL", 2 + 4 + 3)  # in the second epoch, whose steps are logged but not saved
+    fault = Fault("SIGKILL", 8 + 4 + 3)  # in the second epoch, whose steps are logged but not saved
     assert run_finetune(*RUN, cwd=study.folder, fault=fault).code == -9
     ended = run_finetune(*RUN, "--resume", cwd=study.folder)
     assert ended.code == 0, ended.err

@@ -13,7 +13,7 @@ from tests.support.small_study import Study, write_study
 
 QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--replicates", 100, "--subgroup",
          "none", "--floor-columns", "none", "--name", "run", "--gpus", "cpu,cpu")  # fmt: skip
-CALLS_BEFORE, AN_EPOCH = 2, 4
+CALLS_BEFORE, AN_EPOCH = 8, 4
 """Forward passes of a worker before the first step, and of an epoch."""
 
 

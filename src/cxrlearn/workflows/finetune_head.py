@@ -13,6 +13,8 @@ from cxrlearn.probes.selection import choose_c
 from cxrlearn.workflows.probe_fit import default_c
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from numpy.typing import NDArray
 
     from cxrlearn.backbones.trainable import TrainableModel
@@ -21,55 +23,35 @@ if TYPE_CHECKING:
 
 
 def start_head_as_probe(
-    model: TrainableModel, study: StudyImages, *, balanced: bool, autocast: torch.dtype | None
+    model: TrainableModel,
+    study: StudyImages,
+    features: Mapping[str, NDArray[np.float32]],
+    *,
+    balanced: bool,
 ) -> None:
     """Fit the head on the features of train as they are, C chosen on validation as in `probe`.
 
     A random head sends gradients through the network that say nothing about the task yet, and
     spoil what it has learned before (Kumar et al. 2022, "Fine-Tuning can Distort Pretrained
     Features and Underperform Out-of-Distribution"). Labels without both classes in train keep
-    their random head. Every rank takes its part of the images; rank 0 fits.
+    their random head. Rank 0 fits.
 
     Args:
         model: its head is changed in place.
         study: images and labels.
+        features: (N, D) of train, and of validation if there is one, by position.
         balanced: both classes of a label weigh alike.
-        autocast: precision of the features; None is float32.
 
     Raises:
         DataError: no image of train can be read.
     """
-    splits = [split for split in ("train", "val") if split in study.images]
-    features: dict[str, NDArray[np.float32]] = {
-        split: _features(model, study, split, autocast) for split in splits
-    }
-    fit = study.ranks.from_first(lambda: _fit(study, features, balanced=balanced))
+    used = {split: features[split] for split in ("train", "val") if split in features}
+    fit = study.ranks.from_first(lambda: _fit(study, used, balanced=balanced))
     fitted = torch.from_numpy(~np.isnan(fit.intercept))
     with torch.no_grad():
         head = model.head
         head.weight[fitted] = torch.from_numpy(fit.weights).to(head.weight)[fitted]
         head.bias[fitted] = torch.from_numpy(fit.intercept).to(head.bias)[fitted]
-
-
-def _features(
-    model: TrainableModel, study: StudyImages, split: str, autocast: torch.dtype | None
-) -> NDArray[np.float32]:
-    """Return the features (N, D) of a split by position, NaN where an image cannot be read."""
-    device = model.head.weight.device
-    mode = model.training
-    model.eval()
-    own: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-    with torch.inference_mode():
-        for batch in study.evaluation(split):
-            with torch.autocast(device.type, dtype=autocast, enabled=autocast is not None):
-                found = model.features(batch.pixels.to(device, non_blocking=True))
-            own.append((batch.rows.numpy(), found.float().cpu().numpy()))
-    model.train(mode)
-    study.share_failures()
-    features = np.full((len(study.images[split].values), model.head.in_features), np.nan, "f4")
-    for rows, values in (pair for part in study.ranks.gather(own) for pair in part):
-        features[rows] = values
-    return features
 
 
 def _fit(

@@ -21,6 +21,7 @@ from cxrlearn.training.checkpoints import load_checkpoint
 from cxrlearn.training.position import Position
 from cxrlearn.workflows.evaluate_splits import evaluate_splits
 from cxrlearn.workflows.finetune_data import study_images
+from cxrlearn.workflows.finetune_features import frozen_features, with_features
 from cxrlearn.workflows.finetune_files import LAST
 from cxrlearn.workflows.finetune_head import start_head_as_probe
 from cxrlearn.workflows.finetune_model import arithmetic, build_learner, identity
@@ -33,6 +34,7 @@ from cxrlearn.workflows.finetune_report import (
 )
 from cxrlearn.workflows.finetune_tensorboard import TensorboardLog
 from cxrlearn.workflows.finetune_train import Trainer
+from cxrlearn.workflows.near_duplicate_warning import near_duplicate_warnings
 from cxrlearn.workflows.predict_finetuned import ModelAccount, write_account
 from cxrlearn.workflows.run_folder import (
     SETTINGS,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
+    from numpy.typing import NDArray
 
     from cxrlearn.reports.predictions import Predictions
     from cxrlearn.reports.schema import RunReport, SetReport
@@ -166,7 +169,7 @@ class _Run:
         seeds = []
         for number in range(self.config.seeds):
             trainer = self._trainer(number)
-            result = self._train(trainer)
+            result = self._train(trainer, self._begin(trainer, first=number == 0))
             results, predictions = self._evaluate(trainer)
             seeds.append(_seed_report(trainer.seed, result, results))
             if first is None:
@@ -235,18 +238,33 @@ class _Run:
             log=TensorboardLog(folder) if config.tensorboard and stage.ranks.rank == 0 else None,
         )
 
-    def _train(self, trainer: Trainer) -> TrainResult:
+    def _begin(self, trainer: Trainer, *, first: bool) -> Position:
+        """Compare the splits, once a run; go on from a checkpoint, or put the head at its start."""
+        study, reporter, model = self.study, self.stage.reporter, trainer.learner.model
+        frozen = partial(frozen_features, model, study, autocast=self.autocast, reporter=reporter)
+        features: dict[str, NDArray[np.float32]] = {}
+        if first:
+            # A pass over all images, about a third of an epoch, and once more when resumed. With
+            # the features of the best weights it would cost only a pass over train, but they tell
+            # images of one class apart by hardly anything, and all of them would be reported.
+            features = frozen(study.images)
+            data = partial(with_features, study, features)
+            for text in study.ranks.from_first(lambda: near_duplicate_warnings(data())):
+                reporter.warning(text)
         start = trainer.resume() if self.config.resume else None
         if start is not None:
-            self.stage.reporter.notice(
+            reporter.notice(
                 f"{trainer.title}: going on from epoch {start.epoch + 1}, step {start.step + 1}."
             )
         elif self.config.head_init == "probe":
-            self.stage.reporter.notice(f"{trainer.title}: fitting the head on frozen features")
+            reporter.notice(f"{trainer.title}: fitting the head on frozen features")
+            needed = [name for name in ("train", "val") if name in study.images]
             balanced = self.config.pos_weight == "balanced"
-            model = trainer.learner.model
-            start_head_as_probe(model, self.study, balanced=balanced, autocast=self.autocast)
-        result = trainer.train(start or Position())
+            start_head_as_probe(model, study, features or frozen(needed), balanced=balanced)
+        return start or Position()
+
+    def _train(self, trainer: Trainer, start: Position) -> TrainResult:
+        result = trainer.train(start)
         if result.ended == "stopped":
             at = result.position
             self.stage.stop.leave(

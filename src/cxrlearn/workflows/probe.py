@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cxrlearn.errors import DataError
-from cxrlearn.evaluation.near_duplicates import near_duplicates
 from cxrlearn.probes.saved import ProbeMeta, save_probe
 from cxrlearn.reports.writers import write_run
 from cxrlearn.runtime.atomic import disk_errors, write_text
@@ -17,6 +14,7 @@ from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
 from cxrlearn.workflows.datasets import load_labels, load_sets
 from cxrlearn.workflows.evaluate_splits import evaluate_splits
+from cxrlearn.workflows.near_duplicate_warning import near_duplicate_warnings
 from cxrlearn.workflows.null_control import permute_labels
 from cxrlearn.workflows.probe_curve import label_efficiency
 from cxrlearn.workflows.probe_data import join_splits
@@ -94,7 +92,8 @@ def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
     folder = config.output_dir / (config.name or default_name(config, features.target.tag))
     _refuse_other_run(folder, config)
     data = join_splits(sets, labelled, features)
-    _warn_of_near_duplicates(data, recorder)
+    for sentence in near_duplicate_warnings(data):
+        recorder.warning(sentence)
     if config.null:
         data = permute_labels(data, seed=config.seed)
 
@@ -121,28 +120,6 @@ def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
 def default_name(config: ProbeConfig, tag: str) -> str:
     """Return the name of a run that was given none; a null control never takes a real one's."""
     return f"{tag}-{config.kind}{'-null' if config.null else ''}"
-
-
-def _warn_of_near_duplicates(data: dict[str, SplitData], reporter: Reporter) -> None:
-    """Say which images of a test or validation set look just like one of train.
-
-    Copies to the byte have been counted already, with their content. Training features on disk
-    are not compared.
-    """
-    train = data["train"]
-    if not isinstance(train.features, np.ndarray):
-        return
-    for name, split in data.items():
-        if name == "train" or not isinstance(split.features, np.ndarray):
-            continue
-        found = near_duplicates(split.features, train.features)
-        if len(found.rows):
-            row, twin = int(found.rows[0]), int(found.twins[0])
-            reporter.warning(
-                f"{len(found.rows):,} images of {name} look nearly the same as one of train to "
-                f"this backbone (cosine from {found.similarity.min():.4f}; such as "
-                f"{split.image_ids[row]} and {train.image_ids[twin]}): look at them."
-            )
 
 
 def _warn_of_fit(fitted: FittedProbe, reporter: Reporter) -> None:
