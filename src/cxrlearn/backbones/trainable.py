@@ -63,8 +63,14 @@ class TrainableModel(nn.Module):
         return features
 
     def forward(self, grey: torch.Tensor) -> torch.Tensor:
-        """Return the logits (N, L) of pictures (N, 1, H, W), uint8 or float of 0 to 255."""
-        logits: torch.Tensor = self.head(self.features(grey))
+        """Return the logits (N, L) of pictures (N, 1, H, W), uint8 or float of 0 to 255.
+
+        The head computes in float32 also under autocast: logits of bfloat16 have 8 digits (binary)
+        and would tie where images have to be ranked.
+        """
+        features = self.features(grey)
+        with torch.autocast(features.device.type, enabled=False):
+            logits: torch.Tensor = self.head(features.float())
         return logits
 
     def train(self, mode: bool = True) -> TrainableModel:  # noqa: FBT001, FBT002 - torch's signature

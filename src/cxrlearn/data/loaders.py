@@ -186,7 +186,10 @@ def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Generator[Decode
 
 
 def start_worker(_number: int) -> None:
-    """Make a decoding process leave Ctrl-C to its caller and the cores to the network."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the caller, who ends the workers
+    """Make a decoding process leave signals to its caller and the cores to the network."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # A terminal, systemd and SLURM send them to the whole group. The caller, who wants to save
+        # first, ends its workers; they also leave by themselves when it is no more.
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)
     os.nice(1)  # the process that feeds the network comes first

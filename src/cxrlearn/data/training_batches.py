@@ -297,7 +297,7 @@ class _Decoder(Dataset[_Read]):
         picture = self._decode(path)
         try:
             cache.put(file, picture)
-        except DiskError as error:
+        except (DiskError, OSError) as error:  # full, or gone: training can do without
             notices.append(str(error))
         return picture
 

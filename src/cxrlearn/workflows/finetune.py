@@ -56,9 +56,13 @@ def run_finetune(config: FinetuneConfig, reporter: Reporter = SILENT) -> Finetun
 def _train_alone(
     config: FinetuneConfig, device: torch.device, prepared: Prepared, reporter: Reporter
 ) -> FinetuneResult:
+    import torch
+
     from cxrlearn.runtime.stop_request import stop_on_signals
     from cxrlearn.training.distributed import ProcessRanks
     from cxrlearn.workflows.finetune_run import Stage, train_and_report
 
+    if device.type == "cuda":
+        torch.cuda.set_device(device)  # what seeds dropout and pins memory asks for no device
     with stop_on_signals() as stop:
         return train_and_report(config, prepared, Stage(ProcessRanks(), device, 1, stop, reporter))

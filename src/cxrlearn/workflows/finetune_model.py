@@ -46,10 +46,23 @@ class Learner:
         """Return the names of the parameters that stay as they are."""
         return tuple(n for n, p in self.model.named_parameters() if not p.requires_grad)
 
-    def sizes(self) -> tuple[int, int]:
-        """Return how many numbers learn, and how many there are."""
+    def account(self) -> LearnerAccount:
+        """Return what a report says of it; the model is not kept."""
         every = list(self.model.parameters())
-        return sum(p.numel() for p in every if p.requires_grad), sum(p.numel() for p in every)
+        learned = sum(p.numel() for p in every if p.requires_grad)
+        return LearnerAccount(learned, sum(p.numel() for p in every), self.batch_norm)
+
+
+@dataclass(frozen=True)
+class LearnerAccount:
+    """What a report says of a model that was trained."""
+
+    learned: int
+    """How many numbers learned."""
+    parameters: int
+    """How many there are."""
+    batch_norm: BatchNormMode | None
+    """What batch normalisation did; None: the network has none."""
 
 
 def build_learner(

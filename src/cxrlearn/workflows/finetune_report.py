@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from cxrlearn.reports.schema import SetReport
     from cxrlearn.training.plan import TrainResult
     from cxrlearn.workflows.finetune_data import StudyImages
-    from cxrlearn.workflows.finetune_model import Learner
+    from cxrlearn.workflows.finetune_model import LearnerAccount
     from cxrlearn.workflows.targets import Target
 
 
@@ -36,7 +36,7 @@ class Finetuned:
 
     target: Target
     """The backbone; its fingerprint names the precision."""
-    learner: Learner
+    learner: LearnerAccount
     """Of the training that is reported."""
     result: TrainResult
     """Of the same."""
@@ -118,7 +118,6 @@ _OPTIMIZERS = {"sgd": "stochastic gradient descent with momentum", "adamw": "Ada
 def _finetune_report(study: StudyImages, found: Finetuned) -> FinetuneReport:
     config, position = study.config, found.result.position
     columns = judged_columns(study)
-    learned, parameters = found.learner.sizes()
     frozen = "all of the backbone" if config.freeze_backbone else config.freeze_to
     criterion = MACRO_AUROC if columns else VALIDATION_LOSS
     return FinetuneReport(
@@ -138,8 +137,8 @@ def _finetune_report(study: StudyImages, found: Finetuned) -> FinetuneReport:
         augment=config.augment,
         batch_norm=found.learner.batch_norm,
         frozen=frozen,
-        learned=learned,
-        parameters=parameters,
+        learned=found.learner.learned,
+        parameters=found.learner.parameters,
         criterion=criterion if "val" in study.images else None,
         judged_by=tuple(study.labelled.task.names[column] for column in columns),
         patience=config.patience,

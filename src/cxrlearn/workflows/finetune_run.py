@@ -8,9 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from cxrlearn.errors import UsageError
+from cxrlearn.data.training_batches import training_deaths_named
 from cxrlearn.features.lock import writer_lock
 from cxrlearn.reports.schema import SeedReport
 from cxrlearn.reports.writers import write_run
@@ -25,6 +23,7 @@ from cxrlearn.workflows.finetune_features import frozen_features, with_features
 from cxrlearn.workflows.finetune_files import LAST
 from cxrlearn.workflows.finetune_head import start_head_as_probe
 from cxrlearn.workflows.finetune_model import arithmetic, build_learner, identity
+from cxrlearn.workflows.finetune_pace import memory_named
 from cxrlearn.workflows.finetune_prepare import look_at_folder
 from cxrlearn.workflows.finetune_report import (
     Finetuned,
@@ -48,7 +47,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import torch
-    from numpy.typing import NDArray
 
     from cxrlearn.reports.predictions import Predictions
     from cxrlearn.reports.schema import RunReport, SetReport
@@ -59,7 +57,8 @@ if TYPE_CHECKING:
     from cxrlearn.training.plan import TrainResult
     from cxrlearn.workflows.finetune_config import FinetuneConfig
     from cxrlearn.workflows.finetune_data import StudyImages
-    from cxrlearn.workflows.finetune_model import Learner
+    from cxrlearn.workflows.finetune_features import Features
+    from cxrlearn.workflows.finetune_model import LearnerAccount
     from cxrlearn.workflows.finetune_prepare import Prepared
 
 
@@ -135,7 +134,8 @@ def _train_and_report(config: FinetuneConfig, prepared: Prepared, stage: Stage) 
             reporter=recorder,
         )
         run = _Run(config, prepared, replace(stage, reporter=recorder), study, autocast)
-        result = run.all_seeds()
+        with training_deaths_named(), memory_named(config, stage.device):
+            result = run.all_seeds()
     stage.ranks.together(partial(run.write, result, recorder))
     return FinetuneResult(
         build_report(prepared.folder.name, study, result.finetuned, tuple(recorder.warnings)),
@@ -154,6 +154,17 @@ class _Reported:
 
 
 @dataclass(frozen=True)
+class _Trained:
+    """One training, over and evaluated."""
+
+    learner: LearnerAccount
+    result: TrainResult
+    seed: SeedReport
+    results: tuple[SetReport, ...]
+    predictions: dict[str, Predictions]
+
+
+@dataclass(frozen=True)
 class _Run:
     config: FinetuneConfig
     prepared: Prepared
@@ -164,22 +175,22 @@ class _Run:
     def all_seeds(self) -> _Reported:
         """Train with each seed; the first training is the one reported."""
         self.stage.ranks.together(self._open_folder)
-        first: tuple[Learner, TrainResult] | None = None
-        reported: tuple[tuple[SetReport, ...], dict[str, Predictions]] | None = None
-        seeds = []
-        for number in range(self.config.seeds):
-            trainer = self._trainer(number)
-            result = self._train(trainer, self._begin(trainer, first=number == 0))
-            results, predictions = self._evaluate(trainer)
-            seeds.append(_seed_report(trainer.seed, result, results))
-            if first is None:
-                first, reported = (trainer.learner, result), (results, predictions)
-        if first is None or reported is None:  # the config has seen to one seed at least
-            raise UsageError("--seeds: expected at least 1.")
+        trained = [self._one_seed(number) for number in range(self.config.seeds)]
+        first = trained[0]
         target = self.prepared.target
         precision = "fp32" if self.autocast is None else "bf16"
         target = replace(target, fingerprint=replace(target.fingerprint, precision=precision))
-        return _Reported(Finetuned(target, *first, tuple(seeds), reported[0]), reported[1])
+        seeds = tuple(one.seed for one in trained)
+        finetuned = Finetuned(target, first.learner, first.result, seeds, first.results)
+        return _Reported(finetuned, first.predictions)
+
+    def _one_seed(self, number: int) -> _Trained:
+        """Train and evaluate; the model is let go, so that the next one has the device."""
+        trainer = self._trainer(number)
+        result = self._train(trainer, self._begin(trainer, first=number == 0))
+        results, predictions = self._evaluate(trainer)
+        seed = _seed_report(trainer.seed, result, results)
+        return _Trained(trainer.learner.account(), result, seed, results, predictions)
 
     def _open_folder(self) -> None:
         """Make the folder and write down whose it is, before anything is trained.
@@ -242,7 +253,7 @@ class _Run:
         """Compare the splits, once a run; go on from a checkpoint, or put the head at its start."""
         study, reporter, model = self.study, self.stage.reporter, trainer.learner.model
         frozen = partial(frozen_features, model, study, autocast=self.autocast, reporter=reporter)
-        features: dict[str, NDArray[np.float32]] = {}
+        features: Features = {}
         if first:
             # A pass over all images, about a third of an epoch, and once more when resumed. With
             # the features of the best weights it would cost only a pass over train, but they tell
@@ -282,10 +293,7 @@ class _Run:
         splits = [name for name in self.study.images if name != "train"]
         scores = {name: trainer.score(name) for name in splits}
         data = {name: self.study.rows(name) for name in self.study.images}
-        kept = {
-            name: np.flatnonzero(~np.isnan(scores[name].outputs).any(axis=1)) for name in splits
-        }
-        logits = {name: scores[name].odds(task.kind, kept[name]) for name in splits}
+        logits = {name: scores[name].odds(task.kind) for name in splits}
         accounts = label_accounts(self.prepared.labelled.labels["train"], task.names)
         not_scored = {one.name: one.reason for one in accounts if one.reason is not None}
         return evaluate_splits(

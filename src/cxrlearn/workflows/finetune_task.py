@@ -80,13 +80,16 @@ class Scores:
     """A split, scored on all ranks."""
 
     outputs: NDArray[np.float64]
-    """(N, L) of the head by position in the manifest; NaN where an image cannot be read."""
+    """(N, L) of the head by position in the manifest; NaN where an image was not read."""
+    read: NDArray[np.intp]
+    """Positions of the images that were, in order; their outputs are finite."""
     loss: float | None
     """Mean over the known labels; None where none is known."""
 
-    def odds(self, kind: str, rows: NDArray[np.intp]) -> NDArray[np.float64]:
-        """Return log-odds (n, L) of these rows; of classes, each against the rest."""
-        return class_odds(self.outputs[rows]) if kind == "multiclass" else self.outputs[rows]
+    def odds(self, kind: str) -> NDArray[np.float64]:
+        """Return log-odds (n, L) of the images that were read; of classes, against the rest."""
+        outputs = self.outputs[self.read]
+        return class_odds(outputs) if kind == "multiclass" else outputs
 
 
 def class_odds(outputs: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 import torch
 
-from cxrlearn.data.training_batches import training_deaths_named
+from cxrlearn.errors import TrainingError
 from cxrlearn.evaluation.metrics import auroc_score
 from cxrlearn.reports.learning_curves import history_csv
 from cxrlearn.runtime.atomic import write_text
@@ -18,7 +18,7 @@ from cxrlearn.training.checkpoints import Checkpoint, load_checkpoint, restore, 
 from cxrlearn.training.loop import train
 from cxrlearn.training.plan import Hooks, LoopConfig, StepReport, Validated
 from cxrlearn.workflows.finetune_files import BEST, HISTORY, LAST
-from cxrlearn.workflows.finetune_pace import Pace, memory_named
+from cxrlearn.workflows.finetune_pace import Pace
 from cxrlearn.workflows.finetune_task import ImageTask, Scores, label_weights, learned_labels
 
 if TYPE_CHECKING:
@@ -83,7 +83,6 @@ class Trainer:
 
         Raises:
             TrainingError: the loss is not finite.
-            HardwareError: the device has too little memory, or a decoding process died.
             DiskError: a checkpoint cannot be written.
         """
         config, batches = self.config, self.study.training(self.seed)
@@ -110,8 +109,7 @@ class Trainer:
             epoch_progress=self._epoch_progress,
             describe=self._describe,
         )
-        device = self.learner.model.head.weight.device
-        with training_deaths_named(), memory_named(config, device), self._logging(start):
+        with self._logging(start):
             return train(
                 self.learner.model,
                 self.task(shared),
@@ -134,7 +132,11 @@ class Trainer:
         return ImageTask(model, kind, learned, weight)
 
     def score(self, split: str) -> Scores:
-        """Score a split with the model as it is: every rank its part, all ranks get all of it."""
+        """Score a split with the model as it is: every rank its part, all ranks get all of it.
+
+        Raises:
+            TrainingError: an output is not finite.
+        """
         model = self.learner.model.eval()
         device = model.head.weight.device
         task = replace(self.task(model), weight=None)
@@ -152,15 +154,21 @@ class Trainer:
                     logits = model(batch.pixels.to(device, non_blocking=True)).float()
                 loss = task.sum_of(logits, batch)
                 loss_sum, known = loss_sum + float(loss.total), known + float(loss.known)
-                found.append((batch.rows.numpy(), logits.double().cpu().numpy()))
+                found.append((batch.rows.numpy(), logits.cpu().double().numpy()))
                 progress.advance()
         self.study.share_failures()
         shape = self.study.images[split].values.shape
         outputs = np.full(shape, np.nan)
+        read = np.zeros(shape[0], dtype=np.bool_)
         for rows, values in (pair for own in self.ranks.gather(found) for pair in own):
-            outputs[rows] = values
+            outputs[rows], read[rows] = values, True
+        if not np.isfinite(outputs[read]).all():
+            raise TrainingError(
+                f"the network's outputs for {split} are not finite: training has diverged. What "
+                "was saved is intact. Lower the learning rate, warm it up, or clip the gradients."
+            )
         loss_sum, known = self.ranks.sum([loss_sum, known])
-        return Scores(outputs, loss_sum / known if known else None)
+        return Scores(outputs, np.flatnonzero(read), loss_sum / known if known else None)
 
     def validate(self, epoch: int) -> Validated:  # noqa: ARG002 - the loop's
         """Score validation after an epoch: by macro AUROC, where none is defined by loss."""
@@ -175,12 +183,11 @@ class Trainer:
 
     def _aurocs(self, scores: Scores, columns: tuple[int, ...]) -> list[float]:
         labels, kind = self.study.labelled.labels["val"], self.study.labelled.task.kind
-        read = np.flatnonzero(~np.isnan(scores.outputs).any(axis=1))
-        odds = scores.odds(kind, read)
+        odds = scores.odds(kind)
         found = []
         for column in columns:
-            known = labels.known[read, column]
-            truth = labels.values[read[known], column]
+            known = labels.known[scores.read, column]
+            truth = labels.values[scores.read[known], column]
             found.append(auroc_score(truth, odds[known, column]))
         return [value for value in found if math.isfinite(value)]
 

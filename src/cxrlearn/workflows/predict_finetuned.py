@@ -173,7 +173,7 @@ def score_finetuned(
                     f"{device} has too little memory for batches of {config.batch_size}. Use a "
                     "smaller --batch-size."
                 ) from error
-            outputs[batch.rows.numpy()] = logits.double().cpu().numpy()
+            outputs[batch.rows.numpy()] = logits.cpu().double().numpy()
             progress.advance(len(batch))
     if model.account.kind == "multiclass":
         outputs = class_odds(outputs)
