@@ -29,7 +29,7 @@ def probabilities(study: Study, run: str) -> np.ndarray:
     table = pd.read_csv(study.folder / "runs" / run / "predictions-test.csv").sort_values(
         "image_id"
     )
-    return table[[f"prob_{name}" for name in LABELS]].to_numpy()
+    return np.asarray(table[[f"prob_{name}" for name in LABELS]])
 
 
 def test_before_the_first_step_the_network_predicts_what_the_probe_predicts(

@@ -45,7 +45,8 @@ class Fault:
     """What goes wrong."""
 
     kind: str
-    """SIGKILL, SIGTERM, SIGINT, launcher: SIGKILL of the parent, or nan: an output."""
+    """A signal by name; launcher: SIGKILL of the parent; group: SIGTERM to the process and all it
+    has started; nan: an output."""
     at: int
     """Which forward pass of the process."""
     rank: int = 0
@@ -90,6 +91,8 @@ class _Failing:
             return out * float("nan")
         if self._kind == "launcher":
             os.kill(os.getppid(), signal.SIGKILL)
+        elif self._kind == "group":
+            os.killpg(0, signal.SIGTERM)
         else:
             os.kill(os.getpid(), getattr(signal, self._kind))
         return None
@@ -158,6 +161,7 @@ def _child(
     file_bytes: int | None,
 ) -> None:
     os.chdir(cwd)
+    os.setpgid(0, 0)  # a signal to the group must not reach the tests
     stream = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_TRUNC)
     for number in (1, 2):
         os.dup2(stream, number)

@@ -363,3 +363,14 @@ def test_every_registered_backbone_takes_a_step(
     assert all(torch.isfinite(one).all() for one in model.state_dict().values())
     assert len(changed(before, model)) > 0.5 * len(list(model.parameters()))
     assert max(layer_depths(model).values()) >= 3
+
+
+def test_under_autocast_logits_keep_the_digits_of_float32(tiny: ResolvedBackbone) -> None:
+    model = build_trainable(tiny, LABELS, LoadOptions()).eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        half = model.features(grey((SIDE, SIDE)))
+        logits = model(grey((SIDE, SIDE)))
+    assert half.dtype == torch.bfloat16
+    assert logits.dtype == torch.float32
+    assert (logits.bfloat16().float() != logits).float().mean() > 0.5
+    torch.testing.assert_close(logits, model.head(half.float()))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -235,6 +236,18 @@ def test_a_cache_that_cannot_be_written_is_told_once_and_training_goes_on(
     check_rows_hold_their_own(images, list(stream))
     assert len(told) == 1
     assert "--cache-dir" in told[0]
+
+
+def test_a_cache_that_vanishes_is_told_once_and_training_goes_on(
+    images: LabelledImages, tmp_path: Path
+) -> None:
+    cache = open_cache(tmp_path / "cache", {"rule": 1})
+    shutil.rmtree(cache.folder)
+    told: list[str] = []
+    loading = LoadingConfig(on_notice=told.append)
+    stream = batches(replace(images, cache=cache), loading=loading).epoch(0, 0)
+    check_rows_hold_their_own(images, list(stream))
+    assert len(told) == 1
 
 
 def test_a_picture_of_another_size_in_the_cache_is_made_anew(

@@ -1,0 +1,47 @@
+"""What goes to a whole group of processes, and what a training that diverges leaves."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from cxrlearn.training.checkpoints import load_checkpoint
+from tests.support.finetune_child import Ended, Fault, run_finetune
+from tests.support.small_study import Study, write_study
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--replicates", 100, "--subgroup",
+         "none", "--floor-columns", "none", "--name", "run")  # fmt: skip
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Study:
+    return write_study(tmp_path / "study")
+
+
+def error_of(ended: Ended) -> str:
+    lines = [line for line in ended.err.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1, ended.err
+    return lines[0]
+
+
+def test_sigterm_to_the_whole_group_saves_first(study: Study) -> None:
+    # As systemd and SLURM send it: the processes that decode get it too.
+    fault = Fault("group", 12)
+    ended = run_finetune(*QUICK, "--workers", 2, "--epochs", 400, cwd=study.folder, fault=fault)
+    assert ended.code == 143, ended.err
+    assert "--resume goes on" in error_of(ended)
+    saved = load_checkpoint(study.folder / "runs/run/last.safetensors").position
+    assert saved.epoch >= 1
+
+
+def test_weights_that_overflow_are_named_and_the_checkpoint_before_stays(study: Study) -> None:
+    ended = run_finetune(
+        *QUICK, "--learning-rate", 1e38, "--batch-size", 24, "--clip-norm", 1, cwd=study.folder
+    )
+    assert ended.code == 6, ended.err
+    assert "are not finite: training has diverged" in error_of(ended)
+    assert "Lower the learning rate" in ended.err
