@@ -17,6 +17,7 @@ from cxrlearn.features.stored_rows import StoredRows
 from cxrlearn.runtime.memory import available_memory
 from cxrlearn.workflows.embed import images_of, run_embed
 from cxrlearn.workflows.embed_config import EmbedConfig
+from cxrlearn.workflows.shared_images import warn_of_shared_images
 from cxrlearn.workflows.targets import Target, resolve_target
 
 if TYPE_CHECKING:
@@ -164,7 +165,11 @@ def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> P
         name: _split(target, manifest, rows[name], failed, hashes, streamed and name == "train")
         for name, manifest in sets.named().items()
     }
-    _warn_of_shared_images(splits, config, reporter)
+    shared = {
+        (a, b): len(splits[a].content_hashes & splits[b].content_hashes)
+        for a, b in combinations(splits, 2)
+    }
+    warn_of_shared_images(shared, reporter, strict=config.strict)
     return ProbeFeatures(target, read_info(target.file), splits)
 
 
@@ -186,26 +191,6 @@ def _streamed(config: ProbeConfig, rows: NDArray[np.intp], dim: int, reporter: R
         "as needed: they are loaded all the same."
     )
     return False
-
-
-def _warn_of_shared_images(
-    splits: dict[str, SplitFeatures], config: ProbeConfig, reporter: Reporter
-) -> None:
-    """Say that the same picture, under whatever name, is in two splits.
-
-    Raises:
-        DataError: under `--strict`.
-    """
-    for a, b in combinations(splits, 2):
-        shared = splits[a].content_hashes & splits[b].content_hashes
-        if shared:
-            message = (
-                f"{len(shared)} image files are both in {a} and in {b}, with the same content: "
-                f"results on {b} will look too good."
-            )
-            if config.strict:
-                raise DataError(f"{message} Without --strict this is a warning.")
-            reporter.warning(message)
 
 
 def _rows(target: Target, sets: ImageSets) -> dict[str, NDArray[np.intp]]:
