@@ -281,6 +281,48 @@ def test_all_ranks_leave_a_run_that_is_being_trained(study: Study) -> None:
     assert not run_of(study).exists()
 
 
+# ---- the null control ----------------------------------------------------------------------------
+
+
+def test_labels_of_other_patients_teach_nothing(
+    study: Study, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_tiny(monkeypatch, *SPECS)
+    # One epoch of steps without size: the head is the logistic regression on the features.
+    fitted = ("--epochs", 1, "--head-init", "probe", "--learning-rate", 1e-12, "--batch-norm",
+              "frozen")  # fmt: skip
+
+    def macro(name: str, *args: object) -> float:
+        cli.done("finetune", *QUICK, *fitted, "--name", name, "-q", *args, cwd=study.folder)
+        report = report_of(study.folder / "runs" / name)
+        assert report["null_control"] == ("--null" in args)
+        return float(report["results"][0]["evaluation"]["macro"]["value"])
+
+    real = macro("real")
+    nulls = [macro(f"null-{seed}", "--null", "--seed", seed) for seed in range(8)]
+    assert real > 0.75
+    assert 0.35 < sum(nulls) / len(nulls) < 0.65
+    assert max(nulls) < real
+
+
+def test_a_null_control_is_a_run_beside_the_real_one_and_can_be_resumed(
+    study: Study, whole: Path
+) -> None:
+    done(study)
+    unnamed = (*QUICK[:-2], "--null")
+    fault = Fault("SIGTERM", CALLS_BEFORE + AN_EPOCH + 2)
+    assert run_finetune(*unnamed, cwd=study.folder, fault=fault).code == 143
+    null = study.folder / "runs" / "small-net-finetune-null"
+    assert run_finetune(*unnamed, "--resume", cwd=study.folder).code == 0
+    resumed = course(null)
+    assert run_finetune(*unnamed, cwd=study.folder).code == 0
+    assert course(null) == resumed
+    assert course(run_of(study)) == course(whole)
+    assert course(null) != course(whole)
+    message = refused(2, run_finetune(*QUICK, "--null", cwd=study.folder))
+    assert "holds a run with other settings (null differ)" in message
+
+
 # ---- what fails, fails in one line, and nothing is lost ------------------------------------------
 
 

@@ -70,6 +70,7 @@ def finetune(
     save_every: options.SaveEvery = None,
     resume: options.Resume = None,
     max_restarts: options.MaxRestarts = None,
+    null: options.Null = None,
     replicates: options.Replicates = None,
     seed: options.Seed = None,
     operating_point: options.OperatingPoint = None,

@@ -126,6 +126,8 @@ class FinetuneConfig:
     """How often a run goes on by itself after a worker of --gpus died."""
     tensorboard: bool = False
     """Also write logs for TensorBoard."""
+    null: bool = False
+    """Permute the labels of train and validation by patient: AUROC should be near 0.5."""
 
     operating_point: tuple[str, ...] = ("youden",)
     """Rules by which validation chooses thresholds."""

@@ -5,15 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cxrlearn.data.same_content import shared_files
 from cxrlearn.errors import DataError, UsageError
 from cxrlearn.reports.document import REPORT
 from cxrlearn.workflows.datasets import load_labels, load_sets
 from cxrlearn.workflows.finetune_files import BEST, LAST
 from cxrlearn.workflows.finetune_tensorboard import require_tensorboard
+from cxrlearn.workflows.null_control import permute_labelled
 from cxrlearn.workflows.probe_evaluate import check_columns
 from cxrlearn.workflows.run_folder import Recorder, refuse_other_run, settings_text
-from cxrlearn.workflows.shared_images import warn_of_shared_images
 from cxrlearn.workflows.shortcut_floor import floor_columns
 from cxrlearn.workflows.targets import resolve_target
 
@@ -64,9 +63,9 @@ def prepare(config: FinetuneConfig, reporter: Reporter) -> Prepared:
     if config.tensorboard:
         require_tensorboard()
     sets = load_sets(config, recorder)
-    files = {name: manifest.paths for name, manifest in sets.named().items()}
-    warn_of_shared_images(shared_files(files), recorder, strict=config.strict)
     labelled = load_labels(sets, config, recorder)
+    if config.null:
+        labelled = permute_labelled(sets, labelled, seed=config.seed)
     tests = list(sets.tests.values())
     check_columns(config, sets.val, tests)
     others = tests if sets.val is None else [sets.val, *tests]
@@ -75,10 +74,15 @@ def prepare(config: FinetuneConfig, reporter: Reporter) -> Prepared:
     if config.model is None:  # the command line has filled it in
         raise UsageError("--model is missing.")
     target = resolve_target(config.model, config, config.features_dir, notify=reporter.notice)
-    folder = config.output_dir / (config.name or f"{target.tag}-finetune")
+    folder = config.output_dir / (config.name or default_name(config, target.tag))
     if not config.resume:  # what is resumed is compared once its checkpoint has been looked at
         refuse_other_settings(folder, config)
     return Prepared(sets, labelled, target, below, folder, tuple(recorder.warnings))
+
+
+def default_name(config: FinetuneConfig, tag: str) -> str:
+    """Return the name of a run that was given none; a null control never takes a real one's."""
+    return f"{tag}-finetune{'-null' if config.null else ''}"
 
 
 def _check_labels(labelled: LabelledSets) -> None:

@@ -70,6 +70,7 @@ def build_report(
         if config.random_weights is not None
         else audit(target.resolved, config.origin, tuple(sets.tests)),
         finetune=_finetune_report(study, found),
+        null_control=config.null,
     )
 
 

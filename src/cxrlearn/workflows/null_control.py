@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cxrlearn.data.labels import count_labels
+from cxrlearn.workflows.datasets import LabelledSets
+from cxrlearn.workflows.probe_data import SplitData
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from cxrlearn.workflows.probe_data import SplitData
+    from cxrlearn.workflows.datasets import ImageSets
 
     Labels = tuple[NDArray[np.int8], NDArray[np.bool_]]
 
@@ -44,6 +49,31 @@ def permute_labels(data: dict[str, SplitData], *, seed: int) -> dict[str, SplitD
                 given[owner] = split.values[rows], split.known[rows]
         permuted[name] = _with_given(split, groups, given)
     return permuted
+
+
+def permute_labelled(sets: ImageSets, labelled: LabelledSets, *, seed: int) -> LabelledSets:
+    """Do the same where there are no features yet, with all images of the manifests.
+
+    Args:
+        sets: images of every split.
+        labelled: their labels.
+        seed: of the permutation.
+    """
+    data = {
+        name: SplitData(
+            manifest,
+            np.empty((len(manifest), 0), dtype=np.float32),
+            labelled.labels[name].values,
+            labelled.labels[name].known,
+        )
+        for name, manifest in sets.named().items()
+    }
+    labels = {
+        name: replace(labelled.labels[name], values=split.values, known=split.known)
+        for name, split in permute_labels(data, seed=seed).items()
+    }
+    counts = {name: count_labels(one, labelled.task.names) for name, one in labels.items()}
+    return LabelledSets(labelled.task, labels, counts)
 
 
 def _groups(split: SplitData) -> dict[str, list[int]]:
