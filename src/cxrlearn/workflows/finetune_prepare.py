@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cxrlearn.data.same_content import shared_files
 from cxrlearn.errors import DataError, UsageError
 from cxrlearn.reports.document import REPORT
 from cxrlearn.workflows.datasets import load_labels, load_sets
@@ -13,6 +14,7 @@ from cxrlearn.workflows.finetune_tensorboard import require_tensorboard
 from cxrlearn.workflows.null_control import permute_labelled
 from cxrlearn.workflows.probe_evaluate import check_columns
 from cxrlearn.workflows.run_folder import Recorder, refuse_other_run, settings_text
+from cxrlearn.workflows.shared_images import warn_of_shared_images
 from cxrlearn.workflows.shortcut_floor import floor_columns
 from cxrlearn.workflows.targets import resolve_target
 
@@ -63,6 +65,8 @@ def prepare(config: FinetuneConfig, reporter: Reporter) -> Prepared:
     if config.tensorboard:
         require_tensorboard()
     sets = load_sets(config, recorder)
+    files = {name: manifest.paths for name, manifest in sets.named().items()}
+    warn_of_shared_images(shared_files(files), recorder, strict=config.strict)
     labelled = load_labels(sets, config, recorder)
     if config.null:
         labelled = permute_labelled(sets, labelled, seed=config.seed)
