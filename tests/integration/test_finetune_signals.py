@@ -45,3 +45,17 @@ def test_weights_that_overflow_are_named_and_the_checkpoint_before_stays(study: 
     assert ended.code == 6, ended.err
     assert "are not finite: training has diverged" in error_of(ended)
     assert "Lower the learning rate" in ended.err
+
+
+def test_a_run_does_not_go_on_with_other_rows(study: Study) -> None:
+    fault = Fault("SIGTERM", 12)
+    assert run_finetune(*QUICK, cwd=study.folder, fault=fault).code == 143
+    rows = study.rows("train")
+    seen, unseen = rows[0], study.rows("test")[0]
+    study.rewrite("train", lambda row: {**unseen} if row["Path"] == seen["Path"] else row)
+    study.rewrite("test", lambda row: None if row["Path"] == unseen["Path"] else row)
+    before = (study.folder / "runs/run/last.safetensors").read_bytes()
+    ended = run_finetune(*QUICK, "--resume", cwd=study.folder)
+    assert ended.code == 6, ended.err
+    assert "the rows of train and the rows of test have changed since" in error_of(ended)
+    assert (study.folder / "runs/run/last.safetensors").read_bytes() == before

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -95,6 +97,17 @@ class StudyImages:
             labels.values[kept],
             labels.known[kept],
         )
+
+    @cached_property
+    def digests(self) -> dict[str, str]:
+        """A sha256 of each split's image ids, patients and labels, in order."""
+        found = {}
+        for name, manifest in self.sets.named().items():
+            labels = self.labelled.labels[name]
+            names = json.dumps([manifest.image_ids, manifest.patients.tolist()])
+            content = (names.encode(), labels.values.tobytes(), labels.known.tobytes())
+            found[name] = hashlib.sha256(b"\0".join(content)).hexdigest()
+        return found
 
     def failed_images(self) -> dict[str, str]:
         """Return image id to reason, over all splits."""

@@ -17,6 +17,7 @@ from cxrlearn.runtime.atomic import write_text
 from cxrlearn.training.checkpoints import Checkpoint, load_checkpoint, restore, save_checkpoint
 from cxrlearn.training.loop import train
 from cxrlearn.training.plan import Hooks, LoopConfig, StepReport, Validated
+from cxrlearn.workflows.finetune_circumstances import circumstances, compare_circumstances
 from cxrlearn.workflows.finetune_files import BEST, HISTORY, LAST
 from cxrlearn.workflows.finetune_pace import Pace
 from cxrlearn.workflows.finetune_task import ImageTask, Scores, label_weights, learned_labels
@@ -215,14 +216,19 @@ class Trainer:
             self.learner.model.state_dict(),
             self.learner.optimizer.state_dict() if which == "last" else {},
             position,
-            {"failed": failed, "world_size": self.ranks.world_size},
+            {"failed": failed, "circumstances": self._circumstances},
         )
+
+    @property
+    def _circumstances(self) -> dict[str, str]:
+        ranks, norm = self.ranks.world_size, self.learner.batch_norm
+        return circumstances(self.study, self.autocast, norm, ranks)
 
     def resume(self) -> Position | None:
         """Put back what `last` holds, on every rank; None: there is nothing to go on from.
 
         Raises:
-            TrainingError: it is of another model, of other classes, or damaged.
+            TrainingError: it is of another model, of other classes or data, or damaged.
         """
         path = self.folder / LAST
 
@@ -232,6 +238,9 @@ class Trainer:
         found = self.ranks.from_first(read)
         if found is None:
             return None
+        notice = compare_circumstances(path, found.extra["circumstances"], self._circumstances)
+        if notice is not None:
+            self.reporter.notice(f"{self.title}: {notice}")
         restore(found, self.learner.model, self.learner.optimizer)
         for split, rows in found.extra["failed"].items():
             self.study.failed.setdefault(split, {}).update(rows)
