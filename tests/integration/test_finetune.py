@@ -315,7 +315,7 @@ def test_a_null_control_is_a_run_beside_the_real_one_and_can_be_resumed(
     null = study.folder / "runs" / "small-net-finetune-null"
     assert run_finetune(*unnamed, "--resume", cwd=study.folder).code == 0
     resumed = course(null)
-    assert run_finetune(*unnamed, cwd=study.folder).code == 0
+    assert run_finetune(*unnamed, "--overwrite", cwd=study.folder).code == 0
     assert course(null) == resumed
     assert course(run_of(study)) == course(whole)
     assert course(null) != course(whole)
