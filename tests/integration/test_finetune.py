@@ -4,6 +4,7 @@ import contextlib
 import csv
 import json
 import os
+import shutil
 import signal
 import socket
 import time
@@ -129,12 +130,22 @@ def test_the_loss_falls(study: Study) -> None:
     assert sum(losses[-3:]) < sum(losses[:3])
 
 
-def test_equal_settings_give_equal_bytes_and_the_run_may_be_repeated(
+def test_equal_settings_give_equal_bytes_also_over_an_older_run(study: Study, whole: Path) -> None:
+    done(study, "--epochs", 1, "--seeds", 2)
+    done(study, "--overwrite")
+    assert course(run_of(study)) == course(whole)
+    assert not (run_of(study) / "seed-1").exists()
+
+
+def test_a_finished_run_is_not_lost_to_the_same_command_nor_to_one_that_fails(
     study: Study, whole: Path
 ) -> None:
-    done(study)
-    done(study)
-    assert course(run_of(study)) == course(whole)
+    shutil.copytree(whole, run_of(study))
+    before = contents(run_of(study))
+    message = refused(2, run_finetune(*QUICK, cwd=study.folder))
+    assert "holds a finished run with these settings" in message
+    refused(2, run_finetune(*QUICK, "--overwrite", "--freeze-to", "nowhere", cwd=study.folder))
+    assert contents(run_of(study)) == before
 
 
 def test_every_test_image_has_its_own_row(whole: Path, base: Study) -> None:
@@ -277,7 +288,7 @@ def test_all_ranks_leave_a_run_that_is_being_trained(study: Study) -> None:
     with writer_lock(run_of(study)):
         first, second = run_joined(2, *QUICK, cwd=study.folder)
     assert f"is being written by process {os.getpid()} on" in refused(5, first)
-    assert "rank 0 could not go on" in refused(1, second)
+    assert (second.code, second.err) == (5, "")  # said once, by rank 0
     assert not run_of(study).exists()
 
 

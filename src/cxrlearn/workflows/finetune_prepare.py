@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 from cxrlearn.data.same_content import shared_files
 from cxrlearn.errors import DataError, UsageError
-from cxrlearn.reports.document import REPORT
 from cxrlearn.workflows.datasets import load_labels, load_sets
-from cxrlearn.workflows.finetune_files import BEST, LAST
+from cxrlearn.workflows.finetune_folder import refuse_other_settings
 from cxrlearn.workflows.finetune_tensorboard import require_tensorboard
 from cxrlearn.workflows.null_control import permute_labelled
 from cxrlearn.workflows.probe_evaluate import check_columns
-from cxrlearn.workflows.run_folder import Recorder, refuse_other_run, settings_text
+from cxrlearn.workflows.run_folder import Recorder
 from cxrlearn.workflows.shared_images import warn_of_shared_images
 from cxrlearn.workflows.shortcut_floor import floor_columns
 from cxrlearn.workflows.targets import resolve_target
@@ -25,14 +24,6 @@ if TYPE_CHECKING:
     from cxrlearn.workflows.datasets import ImageSets, LabelledSets
     from cxrlearn.workflows.finetune_config import FinetuneConfig
     from cxrlearn.workflows.targets import Target
-
-MAY_DIFFER = frozenset(
-    {
-        "overwrite", "resume", "workers", "device", "gpus", "max_restarts", "allow_failures",
-        "offline", "name", "cache_dir", "tensorboard", "save_every", "features_dir", "output_dir",
-    }
-)  # fmt: skip
-"""Settings that do not decide a result: a run may be repeated, or go on, with others."""
 
 
 @dataclass(frozen=True)
@@ -93,33 +84,3 @@ def _check_labels(labelled: LabelledSets) -> None:
     counts = labelled.counts["train"]
     if not any(one.positives and one.negatives for one in counts):
         raise DataError("no label of the training set has both classes: there is nothing to learn.")
-
-
-def refuse_other_settings(folder: Path, config: FinetuneConfig) -> None:
-    """Refuse a folder that another run has.
-
-    A run that ended before anything was trained, by a mistyped option perhaps, has nothing to lose.
-
-    Raises:
-        UsageError: the message says how to go on.
-    """
-    if not any((folder / name).is_file() for name in (LAST, BEST, REPORT)):
-        return
-    text = settings_text("finetune", config)
-    refuse_other_run(folder, "finetune", text, may_differ=MAY_DIFFER, overwrite=config.overwrite)
-
-
-def look_at_folder(folder: Path, config: FinetuneConfig) -> None:
-    """Refuse a folder that another run has, or an unfinished one.
-
-    Only the holder of the run's lock can tell an unfinished run from one that is being trained.
-
-    Raises:
-        UsageError: the message says how to go on.
-    """
-    refuse_other_settings(folder, config)
-    unfinished = (folder / LAST).is_file() and not (folder / REPORT).is_file()
-    if unfinished and not config.resume and not config.overwrite:
-        raise UsageError(
-            f"{folder} holds an unfinished run. --resume goes on with it, --overwrite starts anew."
-        )

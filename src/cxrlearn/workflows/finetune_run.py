@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-import shutil
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from cxrlearn.data.training_batches import training_deaths_named
-from cxrlearn.features.lock import writer_lock
 from cxrlearn.reports.schema import SeedReport
 from cxrlearn.reports.writers import write_run
-from cxrlearn.runtime.atomic import disk_errors, write_text
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
-from cxrlearn.training.checkpoints import load_checkpoint
 from cxrlearn.training.position import Position
 from cxrlearn.workflows.evaluate_splits import evaluate_splits
 from cxrlearn.workflows.finetune_data import study_images
 from cxrlearn.workflows.finetune_features import frozen_features, with_features
 from cxrlearn.workflows.finetune_files import LAST
+from cxrlearn.workflows.finetune_folder import check_folder, claim_folder, only_writer
 from cxrlearn.workflows.finetune_head import start_head_as_probe
 from cxrlearn.workflows.finetune_model import arithmetic, build_learner, identity
 from cxrlearn.workflows.finetune_pace import memory_named
-from cxrlearn.workflows.finetune_prepare import look_at_folder
 from cxrlearn.workflows.finetune_report import (
     Finetuned,
     build_report,
@@ -36,14 +31,11 @@ from cxrlearn.workflows.finetune_train import Trainer
 from cxrlearn.workflows.near_duplicate_warning import near_duplicate_warnings
 from cxrlearn.workflows.predict_finetuned import ModelAccount, write_account
 from cxrlearn.workflows.run_folder import (
-    SETTINGS,
     Recorder,
     settings_text,
-    split_csv,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     import torch
@@ -100,23 +92,8 @@ def train_and_report(config: FinetuneConfig, prepared: Prepared, stage: Stage) -
         FeatureFileError: another process is writing this run.
         CxrlearnError: whatever data, weights, device or disk refuse.
     """
-    with _only_writer(prepared.folder, stage.ranks):
+    with only_writer(prepared.folder, stage.ranks):
         return _train_and_report(config, prepared, stage)
-
-
-@contextmanager
-def _only_writer(folder: Path, ranks: ProcessRanks) -> Iterator[None]:
-    """Hold the lock of a run on rank 0; where another process has it, all ranks learn so.
-
-    The system frees the lock of a killed process, so that --resume can go on at once.
-    """
-    with ExitStack() as held:
-
-        def take() -> None:
-            held.enter_context(writer_lock(folder))
-
-        ranks.together(take)
-        yield
 
 
 def _train_and_report(config: FinetuneConfig, prepared: Prepared, stage: Stage) -> FinetuneResult:
@@ -174,7 +151,8 @@ class _Run:
 
     def all_seeds(self) -> _Reported:
         """Train with each seed; the first training is the one reported."""
-        self.stage.ranks.together(self._open_folder)
+        folder, config = self.prepared.folder, self.config
+        self.stage.ranks.together(lambda: check_folder(folder, config, self._identity))
         trained = [self._one_seed(number) for number in range(self.config.seeds)]
         first = trained[0]
         target = self.prepared.target
@@ -191,29 +169,6 @@ class _Run:
         results, predictions = self._evaluate(trainer)
         seed = _seed_report(trainer.seed, result, results)
         return _Trained(trainer.learner.account(), result, seed, results, predictions)
-
-    def _open_folder(self) -> None:
-        """Make the folder and write down whose it is, before anything is trained.
-
-        Raises:
-            TrainingError: what is to be resumed is of another model.
-            UsageError: or was made with other settings, or would be lost.
-            DiskError: it cannot be written.
-        """
-        folder, config = self.prepared.folder, self.config
-        if config.resume and (folder / LAST).is_file():
-            load_checkpoint(folder / LAST, self._identity)
-        look_at_folder(folder, config)
-        with disk_errors(folder, "Nothing was trained."):
-            folder.mkdir(parents=True, exist_ok=True)
-            if not config.resume:
-                for old in (*folder.glob("*.safetensors"), *folder.glob("report.json")):
-                    old.unlink()
-                for old in folder.glob("seed-*"):
-                    shutil.rmtree(old)
-        write_text(folder / SETTINGS, settings_text("finetune", config), step="run.settings")
-        if self.prepared.sets.drawn:
-            write_text(folder / "split.csv", split_csv(self.prepared.sets), step="run.split")
 
     @property
     def _identity(self) -> Identity:
@@ -250,7 +205,7 @@ class _Run:
         )
 
     def _begin(self, trainer: Trainer, *, first: bool) -> Position:
-        """Compare the splits, once a run; go on from a checkpoint, or put the head at its start."""
+        """Go on from a checkpoint, or put the head at its start; once a run compare the splits."""
         study, reporter, model = self.study, self.stage.reporter, trainer.learner.model
         frozen = partial(frozen_features, model, study, autocast=self.autocast, reporter=reporter)
         features: Features = {}
@@ -272,6 +227,9 @@ class _Run:
             needed = [name for name in ("train", "val") if name in study.images]
             balanced = self.config.pos_weight == "balanced"
             start_head_as_probe(model, study, features or frozen(needed), balanced=balanced)
+        if first:
+            folder, sets, config = self.prepared.folder, self.prepared.sets, self.config
+            study.ranks.together(lambda: claim_folder(folder, config, sets, anew=start is None))
         return start or Position()
 
     def _train(self, trainer: Trainer, start: Position) -> TrainResult:
