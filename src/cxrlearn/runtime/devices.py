@@ -33,6 +33,12 @@ def device_problems(device: str, gpus: Sequence[str]) -> list[str]:
         for name in gpus
         if not re.fullmatch(r"\d+|cpu", name)
     ]
+    numbers = [int(name) for name in gpus if re.fullmatch(r"\d+", name)]
+    problems += [
+        f"--gpus: GPU {number} is named more than once, and each is for one worker."
+        for number in sorted(set(numbers))
+        if numbers.count(number) > 1
+    ]
     return problems
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cxrlearn.errors import HardwareError, UsageError
-from cxrlearn.runtime.devices import resolve_device, usable_cores
+from cxrlearn.runtime.devices import device_problems, resolve_device, usable_cores
 
 
 def test_auto_and_cpu_give_a_device_that_works() -> None:
@@ -25,3 +25,16 @@ def test_cuda_on_a_machine_without_it_is_a_hardware_error() -> None:
 
 def test_there_is_at_least_one_core() -> None:
     assert usable_cores() >= 1
+
+
+@pytest.mark.parametrize(
+    ("gpus", "named"), [(("0", "0"), "GPU 0"), (("1", "0", "01"), "GPU 1"), (("3",) * 3, "GPU 3")]
+)
+def test_a_gpu_is_for_one_worker(gpus: tuple[str, ...], named: str) -> None:
+    (problem,) = device_problems("auto", gpus)
+    assert problem == f"--gpus: {named} is named more than once, and each is for one worker."
+
+
+def test_several_workers_share_the_processors() -> None:
+    assert device_problems("auto", ("cpu", "cpu")) == []
+    assert device_problems("auto", ("0", "1", "10")) == []
