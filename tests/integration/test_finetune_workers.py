@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 
 from cxrlearn.training.checkpoints import load_checkpoint
-from tests.support.finetune_child import Fault, run_finetune
+from tests.support.finetune_child import Fault, run_finetune, run_joined, run_torchrun
 from tests.support.small_study import Study, write_study
 
-QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--replicates", 100, "--subgroup",
-         "none", "--floor-columns", "none", "--name", "run", "--gpus", "cpu,cpu")  # fmt: skip
+JOINED = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--replicates", 100, "--subgroup",
+          "none", "--floor-columns", "none", "--name", "run")  # fmt: skip
+QUICK = (*JOINED, "--gpus", "cpu,cpu")
 CALLS_BEFORE, AN_EPOCH = 8, 4
 """Forward passes of a worker before the first step, and of an epoch."""
 
@@ -59,6 +60,41 @@ def test_workers_save_and_leave_when_their_launcher_is_killed(study: Study) -> N
         time.sleep(0.2)
     last = load_checkpoint(study.folder / "runs/run/last.safetensors").position
     assert 1 <= last.epoch < 4000
+
+
+@pytest.mark.slow
+def test_a_bug_in_a_worker_is_told_as_one_and_never_tried_again(study: Study) -> None:
+    fault = Fault("bug", CALLS_BEFORE + AN_EPOCH + 1, rank=1)
+    ended = run_finetune(*QUICK, "--max-restarts", 1, "--debug", cwd=study.folder, fault=fault)
+    assert ended.code == 1, ended.err
+    errors = [line for line in ended.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, ended.err
+    assert "this is a bug in cxrlearn" in errors[0]
+    assert "worker 1 on cpu: ValueError: boom" in errors[0]
+    assert 'raise ValueError("boom")' in ended.err  # its line, in the traceback of --debug
+    assert "Going on" not in ended.err
+
+
+@pytest.mark.slow
+def test_processes_that_torchrun_starts_again_go_on(study: Study) -> None:
+    fault = Fault("SIGKILL", CALLS_BEFORE + 2 * AN_EPOCH + 2, rank=1)
+    ended = run_torchrun(2, *JOINED, "--overwrite", cwd=study.folder, fault=fault, restarts=1)
+    assert ended.code == 0, ended.err
+    assert "going on from epoch 3, step 1" in ended.err
+    report = json.loads((study.folder / "runs/run/report.json").read_text(encoding="utf-8"))
+    assert (report["finetune"]["ranks"], report["finetune"]["epochs"]) == (2, 3)
+
+
+@pytest.mark.slow
+def test_a_joined_process_says_that_another_has_gone(study: Study) -> None:
+    fault = Fault("SIGKILL", CALLS_BEFORE + AN_EPOCH + 1, rank=1)
+    first, second = run_joined(2, *JOINED, cwd=study.folder, fault=fault)
+    assert (first.code, second.code) == (7, -9), first.err
+    errors = [line for line in first.err.splitlines() if line.startswith("error: ")]
+    assert len(errors) == 1, first.err
+    assert "another process of this run has gone" in errors[0]
+    assert "--resume goes on" in errors[0]
+    assert "bug" not in first.err
 
 
 def _processes_in(folder: Path) -> list[int]:

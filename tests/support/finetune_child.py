@@ -12,11 +12,13 @@ import resource
 import signal
 import socket
 import sys
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 import cxrlearn.workflows.finetune_ranks  # noqa: F401 - imported before the fork
 from cxrlearn.cli import finetune  # noqa: F401 - registers itself
@@ -46,7 +48,7 @@ class Fault:
 
     kind: str
     """A signal by name; launcher: SIGKILL of the parent; group: SIGTERM to the process and all it
-    has started; nan: an output."""
+    has started; nan: an output; bug: a ValueError."""
     at: int
     """Which forward pass of the process."""
     rank: int = 0
@@ -89,6 +91,8 @@ class _Failing:
             return None
         if self._kind == "nan":
             return out * float("nan")
+        if self._kind == "bug":
+            raise ValueError("boom")
         if self._kind == "launcher":
             os.kill(os.getppid(), signal.SIGKILL)
         elif self._kind == "group":
@@ -116,14 +120,60 @@ def run_finetune(
     return ended
 
 
-def run_joined(count: int, *args: object, cwd: Path) -> list[Ended]:
+def run_joined(count: int, *args: object, cwd: Path, fault: Fault | None = None) -> list[Ended]:
     """Run the command in `count` processes that know of each other as those of torchrun do."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = str(free.getsockname()[1])
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     places = [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
-    return _run(places, args, cwd, None, None)
+    return _run(places, args, cwd, fault, None)
+
+
+def run_torchrun(
+    count: int, *args: object, cwd: Path, fault: Fault | None = None, restarts: int = 0
+) -> Ended:
+    """Run the command as torchrun does, in `count` processes that its agent starts again.
+
+    The agent forks them, so that they need not import torch. The exit code is 0 or 1, as
+    torchrun's; stderr is that of all processes, one after the other.
+    """
+    typed = [str(arg) for arg in args]
+    agent = CONTEXT.Process(target=_agent, args=(count, typed, cwd, fault, restarts))
+    agent.start()
+    agent.join(PATIENCE_SECONDS)
+    hung = agent.is_alive()
+    agent.kill()
+    agent.join()
+    err = "".join(log.read_text(encoding="utf-8") for log in sorted(cwd.glob("attempt*.txt")))
+    assert not hung, err
+    return Ended(agent.exitcode or 0, err)
+
+
+def _agent(count: int, typed: list[str], cwd: Path, fault: Fault | None, restarts: int) -> None:
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        run_id="finetune",
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        local_addr="127.0.0.1",
+        max_restarts=restarts,
+        start_method="fork",
+    )
+    elastic_launch(config, _child_of_agent)(typed, cwd, fault)
+
+
+def _child_of_agent(typed: list[str], cwd: Path, fault: Fault | None) -> None:
+    attempt, rank = os.environ["TORCHELASTIC_RESTART_COUNT"], os.environ["RANK"]
+    if attempt != "0" and rank == "0":
+        time.sleep(2)  # the others find what the agent has kept of the rank 0 before
+    try:
+        _child(typed, cwd, cwd / f"attempt{attempt}-rank{rank}.txt", {}, fault, None)
+    except SystemExit as ended:  # one that succeeds has to return
+        if ended.code:
+            raise
 
 
 def _run(

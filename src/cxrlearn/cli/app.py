@@ -105,7 +105,8 @@ def _explain(error: BaseException, *, debug: bool) -> int:
         traceback.print_exception(error)
     kept = f"{error}." if str(error) else "What was finished is kept; the same command goes on."
     if isinstance(error, CxrlearnError):
-        Terminal().error(str(error))
+        if str(error):  # else another process of the run says it
+            Terminal().error(str(error))
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         Terminal().error(f"interrupted. {kept}")

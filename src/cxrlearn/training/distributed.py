@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import re
+import time
 import warnings
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 import torch
 from torch import distributed
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from cxrlearn.errors import CxrlearnError, UsageError
@@ -24,6 +28,8 @@ T = TypeVar("T")
 
 TIMEOUT = timedelta(minutes=30)
 """Longest wait for the other ranks; a rank that has died is noticed long before."""
+POLL_SECONDS = 0.05
+"""How often rank 0 looks who has come."""
 FIRST_PORT, PORTS = 20_000, 20_000
 """Ports that jobs of SLURM are spread over, by their number."""
 
@@ -43,14 +49,25 @@ class Place:
 
 
 class PeerError(CxrlearnError):
-    """Another rank has failed and says why; this one has nothing to add."""
+    """Another rank has failed and says why; this one has nothing to add, and no text."""
+
+    def __init__(self, exit_code: int) -> None:
+        """Leave with the exit code of the rank that has failed: all of a run tell the same."""
+        super().__init__()
+        self.exit_code = exit_code  # type: ignore[misc] # of the other's class
 
 
-def lost_peer(error: RuntimeError) -> bool:
+def lost_peer(error: Exception) -> bool:
     """Tell whether an error means that another rank has gone, rather than a fault of this one."""
     if isinstance(error, distributed.DistError):
         return True
-    return any(word in str(error) for word in ("gloo", "Gloo", "NCCL", "closed by peer"))
+    words = ("gloo", "Gloo", "NCCL", "closed by peer")
+    return isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+
+
+def what_peers_said(error: Exception) -> str:
+    """Return the text of an error of `lost_peer` in one line, without the frames of C++."""
+    return " ".join(str(error).partition("Exception raised from")[0].split()).rstrip(".")
 
 
 def find_place(environment: Mapping[str, str]) -> Place | None:
@@ -114,9 +131,12 @@ def joined(place: Place, device: torch.device) -> Iterator[ProcessRanks]:
     os.environ.update(point)
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    found, _, _ = next(rendezvous("env://", place.rank, place.world_size, timeout=TIMEOUT))
+    store = PrefixStore("cxrlearn", found)  # an agent keeps its own notes there
     distributed.init_process_group(
         # gloo carries what lies in the CPU's memory beside NCCL.
         "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+        store=PrefixStore(name_of_group(store, place), store),
         rank=place.rank,
         world_size=place.world_size,
         timeout=TIMEOUT,
@@ -125,6 +145,35 @@ def joined(place: Place, device: torch.device) -> Iterator[ProcessRanks]:
         yield ProcessRanks(place.rank, place.world_size)
     finally:
         distributed.destroy_process_group()
+
+
+def name_of_group(store: Store, place: Place) -> str:
+    """Agree with the other ranks on a name for their group that none before them has had.
+
+    An agent of torchrun that starts its processes again keeps its store, and in it the addresses
+    of those that have gone; and the agents of several machines count restarts each on its own. So
+    every rank calls with a word of its own, and rank 0 answers whatever it finds until all have
+    heard: what earlier processes have left there is answered in vain.
+
+    Raises:
+        DistError: a rank did not come within `TIMEOUT`.
+    """
+    if place.rank > 0:
+        word = uuid4().hex
+        store.set(f"call/{place.rank}", word)
+        name = str(store.get(f"answer/{word}"), "ascii")
+        store.add(f"{name}/heard", 1)
+        return name
+    name, give_up = uuid4().hex, time.monotonic() + TIMEOUT.total_seconds()
+    calls = [f"call/{rank}" for rank in range(1, place.world_size)]
+    while store.add(f"{name}/heard", 0) < len(calls):
+        if time.monotonic() > give_up:
+            raise distributed.DistStoreError(f"{len(calls)} others were expected, and did not come")
+        for call in calls:
+            if store.check([call]):
+                store.set(f"answer/{str(store.get(call), 'ascii')}", name)
+        time.sleep(POLL_SECONDS)
+    return name
 
 
 @dataclass
@@ -220,8 +269,9 @@ class ProcessRanks:
                 action()
             except BaseException as error:  # noqa: BLE001 - raised again below
                 failure = error
-        (failed,) = self.sum([float(failure is not None)])
+        code = 0 if failure is None else getattr(failure, "exit_code", 1)
+        (failed,) = self.sum([float(code)])
         if failure is not None:
             raise failure
         if failed:
-            raise PeerError("rank 0 could not go on.")
+            raise PeerError(int(failed))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from cxrlearn.errors import UsageError
@@ -11,6 +12,8 @@ from cxrlearn.runtime.events import SILENT
 from cxrlearn.workflows.finetune_prepare import prepare
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import torch
 
     from cxrlearn.runtime.events import Reporter
@@ -23,7 +26,8 @@ def run_finetune(config: FinetuneConfig, reporter: Reporter = SILENT) -> Finetun
     """Train on train, choose on validation, report on the test sets.
 
     One process trains here; `--gpus` starts several; under torchrun or srun this process joins
-    the others, and every one of them returns the result that rank 0 has written.
+    the others, and every one of them returns the result that rank 0 has written. A process that
+    torchrun has started again goes on from the last checkpoint.
 
     Raises:
         UsageError: settings contradict each other, or another run has that name.
@@ -37,6 +41,7 @@ def run_finetune(config: FinetuneConfig, reporter: Reporter = SILENT) -> Finetun
     from cxrlearn.training.distributed import find_place
     from cxrlearn.workflows.finetune_ranks import train_joined, train_on_workers
 
+    config = _after_restart(config, os.environ)
     place = find_place(os.environ)
     if place is not None:
         if config.gpus:
@@ -51,6 +56,12 @@ def run_finetune(config: FinetuneConfig, reporter: Reporter = SILENT) -> Finetun
     if len(devices) > 1:
         return train_on_workers(config, names, prepared, reporter)
     return _train_alone(config, devices[0], prepared, reporter)
+
+
+def _after_restart(config: FinetuneConfig, environment: Mapping[str, str]) -> FinetuneConfig:
+    """Let a process that torchrun has started again go on: --overwrite was for the first one."""
+    restarts = int(environment.get("TORCHELASTIC_RESTART_COUNT") or 0)
+    return replace(config, resume=True, overwrite=False) if restarts else config
 
 
 def _train_alone(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import threading
 import time
+import traceback
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -18,18 +20,24 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from cxrlearn.errors import CxrlearnError, HardwareError
+from cxrlearn.errors import CxrlearnError, HardwareError, UsageError
 from cxrlearn.runtime.devices import resolve_device, usable_cores
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.signals import Terminated
 from cxrlearn.runtime.stop_request import stop_on_signals
-from cxrlearn.training.distributed import PeerError, Place, joined, lost_peer
+from cxrlearn.training.distributed import (
+    PeerError,
+    Place,
+    joined,
+    lost_peer,
+    what_peers_said,
+)
 from cxrlearn.workflows.finetune_prepare import prepare
-from cxrlearn.workflows.finetune_relay import Messenger, Relay
+from cxrlearn.workflows.finetune_relay import Messenger, Relay, WorkerError, spoken_error
 from cxrlearn.workflows.finetune_run import FinetuneResult, Stage, train_and_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
@@ -40,35 +48,76 @@ if TYPE_CHECKING:
 LAST_WORDS_SECONDS = 3.0
 SAVING_SECONDS = 60
 """How long workers that were asked to stop may take to end their step and save."""
-_STOPPED, _SILENCED = 3, 4
-"""Exit codes of a worker that has saved and left, and of one whose peer says what is wrong."""
+SENDING_SECONDS = 10
+"""How long the last words of a worker may take to be sent."""
+GO_ON = "What was saved is kept; the same command with --resume goes on."
+_BUG, _STOPPED, _SILENCED = 1, 3, 4
+"""Exit codes of a worker: failed as no other error is, saved and left, waits for no lost peer."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def train_joined(config: FinetuneConfig, place: Place, reporter: Reporter) -> FinetuneResult:
     """Train as one of the processes that torchrun or srun has started.
 
-    A process that torchrun has started again goes on from the last checkpoint.
-
     Raises:
+        UsageError: a GPU was asked for by its number.
+        HardwareError: another process has gone.
+        PeerError: rank 0 has failed, and says why.
         CxrlearnError: as `train_and_report`.
     """
-    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT") or 0)
-    if restarts and not config.overwrite:
-        config = replace(config, resume=True)
-    device = _own_device(config, place)
+    device = _own_device(config, place, os.environ)
     heard = reporter if place.rank == 0 else SILENT
     torch.set_num_threads(max(1, usable_cores() // place.local_size))
     prepared = prepare(config, heard)
-    with stop_on_signals(patient=True) as stop, joined(place, device) as ranks:
+    with (
+        _losses_explained(),
+        stop_on_signals(patient=True) as stop,
+        joined(place, device) as ranks,
+    ):
+        # Agents on several machines count restarts each on its own.
+        if any(ranks.gather(config.resume)):
+            config = replace(config, resume=True, overwrite=False)
         return train_and_report(
             config, prepared, Stage(ranks, device, place.local_size, stop, heard)
         )
 
 
-def _own_device(config: FinetuneConfig, place: Place) -> torch.device:
+def _own_device(
+    config: FinetuneConfig, place: Place, environment: Mapping[str, str]
+) -> torch.device:
+    if re.fullmatch(r"cuda:\d+", config.device):
+        raise UsageError(
+            f"--device {config.device}: under torchrun or srun every process takes the GPU of its "
+            "number; leave --device out."
+        )
     found = resolve_device(config.device)
-    return resolve_device(f"cuda:{place.local_rank}") if found.type == "cuda" else found
+    if found.type != "cuda":
+        return found
+    return resolve_device(f"cuda:{own_gpu(place, torch.cuda.device_count(), environment)}")
+
+
+def own_gpu(place: Place, visible: int, environment: Mapping[str, str]) -> int:
+    """Return the number of the GPU that a process takes: its place on the machine.
+
+    SLURM can show each task its own GPU only (`--gpus-per-task 1`): then that one. torchrun shows
+    all to all, so that one for several is a mistake, which is left to be found.
+    """
+    alone = visible == 1 and "TORCHELASTIC_RUN_ID" not in environment
+    return 0 if alone else place.local_rank
+
+
+@contextmanager
+def _losses_explained() -> Iterator[None]:
+    """Say in words what it means when another process of the run cannot be heard any more."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not lost_peer(error):
+            raise
+        raise HardwareError(
+            "another process of this run has gone, or cannot be reached "
+            f"({what_peers_said(error)}). {GO_ON}"
+        ) from error
 
 
 def train_on_workers(
@@ -79,6 +128,7 @@ def train_on_workers(
     Raises:
         HardwareError: a worker died, and no restart was left.
         CxrlearnError: what a worker reported.
+        WorkerError: a bug showed in a worker; that is never tried again.
     """
     left = config.max_restarts
     while True:
@@ -86,8 +136,7 @@ def train_on_workers(
             return _launch(config, devices, prepared, reporter)
         except _WorkerDiedError as death:
             if left == 0:
-                again = "the same command with --resume goes on"
-                raise HardwareError(f"{death} What was saved is kept; {again}.") from death
+                raise HardwareError(f"{death} {GO_ON}") from death
             reporter.warning(f"{death} Going on from the last checkpoint; {left - 1} more times.")
             left -= 1
             config = replace(config, resume=True, overwrite=False)
@@ -144,14 +193,19 @@ def _explain(relay: Relay, error: ChildFailedError, devices: Sequence[str]) -> N
 
     Raises:
         CxrlearnError: said by a worker.
+        WorkerError: a bug showed in a worker.
         Terminated: a worker alone was asked to stop, and all have saved.
-        _WorkerDiedError: nobody said anything.
+        _WorkerDiedError: nobody said anything, or only that another cannot be heard.
     """
-    if relay.error is not None:
-        raise relay.error from None
+    rank, failure = error.get_first_failure()
+    # Where a worker was killed from outside, what others ran into afterwards is no bug.
+    killed = failure.exitcode == -signal.SIGKILL and isinstance(relay.error, WorkerError)
+    if relay.error is not None and not killed:
+        raise relay.error from relay.error.__cause__
     if relay.stopped:
         raise Terminated(*relay.stopped) from None
-    rank, failure = error.get_first_failure()
+    if failure.exitcode == _SILENCED and relay.lost is not None:
+        raise _WorkerDiedError(relay.lost) from None
     raise _WorkerDiedError(f"worker {rank} on {devices[rank]} died ({_how(failure)}).") from None
 
 
@@ -207,14 +261,13 @@ def _work(
     torch.set_num_threads(max(1, usable_cores() // count))
     threading.Thread(target=_follow_launcher, daemon=True).start()
     heard: Reporter = Messenger(messages) if rank == 0 else SILENT
-    with stop_on_signals(patient=True) as stop, _last_words(messages, rank):
+    with stop_on_signals(patient=True) as stop, _last_words(messages, rank, devices):
         device = resolve_device(devices[rank])
         with joined(Place(rank, count, rank, count), device) as ranks:
             result = train_and_report(config, prepared, Stage(ranks, device, count, stop, heard))
         if rank == 0:
             messages.put(("result", result))
-        messages.close()
-        messages.join_thread()
+        _send_all(messages)
 
 
 def _follow_launcher() -> None:
@@ -228,28 +281,47 @@ def _follow_launcher() -> None:
 
 
 @contextmanager
-def _last_words(messages: Any, rank: int) -> Iterator[None]:  # noqa: ANN401 - a queue
+def _last_words(
+    messages: Any,  # noqa: ANN401 - a queue
+    rank: int,
+    devices: Sequence[str],
+) -> Iterator[None]:
     """Tell the launcher why this worker leaves, and leave."""
+    own_name = f"worker {rank} on {devices[rank]}"
     try:
         yield
     except PeerError:
         _leave(messages, _SILENCED)
-    except RuntimeError as error:
-        if not lost_peer(error):
-            raise
-        time.sleep(LAST_WORDS_SECONDS)  # whoever has died is to be noticed first
-        _leave(messages, _SILENCED)
     except CxrlearnError as error:
-        messages.put(("error", (type(error).__name__, str(error))))
+        messages.put(("error", spoken_error(error)))
         _leave(messages, error.exit_code)
     except (KeyboardInterrupt, Terminated) as error:
         if rank == 0:
             messages.put(("stopped", str(error)))
         _leave(messages, _STOPPED)
+    except Exception as error:  # noqa: BLE001 - the launcher raises it
+        if lost_peer(error):
+            messages.put(("lost", f"{own_name} lost the others ({what_peers_said(error)})."))
+            time.sleep(LAST_WORDS_SECONDS)  # whoever has died is to be noticed first
+            _leave(messages, _SILENCED)
+        said = f"{own_name}: {type(error).__name__}: {error}"
+        messages.put(("bug", (said, traceback.format_exc())))
+        _leave(messages, _BUG)
 
 
 def _leave(messages: Any, code: int) -> None:  # noqa: ANN401 - a queue
     """End this worker once its words are on their way."""
-    messages.close()
-    messages.join_thread()
+    _send_all(messages)
     os._exit(code)
+
+
+def _send_all(messages: Any) -> None:  # noqa: ANN401 - a queue
+    """Wait for what is still to be sent, and not for ever.
+
+    A worker that was killed while it sent keeps the queue's lock.
+    """
+    messages.close()
+    sending = threading.Thread(target=messages.join_thread, daemon=True)
+    sending.start()
+    sending.join(SENDING_SECONDS)
+    messages.cancel_join_thread()

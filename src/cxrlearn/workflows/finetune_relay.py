@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 
 import cxrlearn.errors
@@ -17,6 +18,24 @@ if TYPE_CHECKING:
     from cxrlearn.workflows.finetune_run import FinetuneResult
 
 
+POLL_SECONDS, PATIENCE_SECONDS = 0.2, 10.0
+"""How often the listener asks whether all is over, and how long it may take to hear the rest."""
+
+
+class WorkerError(Exception):
+    """A worker failed as none of our errors says: a bug. Its cause is the traceback from there."""
+
+
+class _RemoteTracebackError(Exception):
+    """Shows the traceback of another process where tracebacks are shown."""
+
+
+def spoken_error(error: CxrlearnError) -> tuple[str, str]:
+    """Return the class and the text of an error, for another process: our own class above it."""
+    ours = (one.__name__ for one in type(error).__mro__ if one.__module__ == "cxrlearn.errors")
+    return next(ours), str(error)
+
+
 class Relay:
     """A thread that hears what the workers say while the launcher waits for them."""
 
@@ -24,9 +43,12 @@ class Relay:
         """Hear `messages`; notices, warnings and progress go on to `reporter`."""
         self._messages, self._reporter = messages, reporter
         self._thread = threading.Thread(target=self._listen, daemon=True)
+        self._over = threading.Event()
         self._shown: dict[int, tuple[ExitStack, Progress]] = {}
-        self.error: CxrlearnError | None = None
-        """What a worker has reported before it left."""
+        self.error: CxrlearnError | WorkerError | None = None
+        """What a worker has reported before it left; of several the first, which is the cause."""
+        self.lost: str | None = None
+        """What a worker has said that cannot hear the others any more."""
         self.result: FinetuneResult | None = None
         """Of worker 0."""
         self.stopped: tuple[str, ...] = ()
@@ -37,18 +59,33 @@ class Relay:
         self._thread.start()
 
     def __exit__(self, *error: object) -> None:
-        """Hear what is still on its way, and end every progress."""
-        self._messages.put(("end", None))
-        self._thread.join()
+        """Hear what is still on its way, and end every progress.
+
+        Nothing is sent to the listener, and it is not waited for without end: a worker that was
+        killed while it sent keeps the queue's lock, or leaves half a message.
+        """
+        self._over.set()
+        self._thread.join(PATIENCE_SECONDS)
         for number in sorted(self._shown, reverse=True):  # a worker that died has closed none
-            self._close(number)
+            with suppress(Exception):
+                self._close(number)
 
     def _listen(self) -> None:
-        while True:
-            kind, content = self._messages.get()
-            if kind == "end":
+        """Take every message; whatever goes wrong, workers must not wait before a full pipe."""
+        last = False
+        while not last:
+            over = self._over.is_set()  # before: what was sent until then is heard
+            try:
+                kind, content = self._messages.get(timeout=POLL_SECONDS)
+            except Empty:
+                last = over
+            except (OSError, EOFError):  # half a message of a worker that was killed
                 return
-            self._take(kind, content)
+            except Exception:  # noqa: BLE001, S112 - one that cannot be unpickled is past
+                continue
+            else:
+                with suppress(Exception):  # what cannot be shown is no reason to stop a training
+                    self._take(kind, content)
 
     def _take(self, kind: str, content: Any) -> None:  # noqa: ANN401 - of any kind
         if kind in {"notice", "warning"}:
@@ -63,9 +100,20 @@ class Relay:
         elif kind in {"advance", "describe"}:
             number, what = content
             getattr(self._shown[number][1], kind)(what)
-        elif kind == "error":
+        else:
+            self._keep(kind, content)
+
+    def _keep(self, kind: str, content: Any) -> None:  # noqa: ANN401 - of any kind
+        if kind == "error":
             name, text = content
-            self.error = getattr(cxrlearn.errors, name)(text)
+            self.error = self.error or getattr(cxrlearn.errors, name)(text)
+        elif kind == "bug":
+            text, trace = content
+            bug = WorkerError(text)
+            bug.__cause__ = _RemoteTracebackError(f"\n{trace}")
+            self.error = self.error or bug
+        elif kind == "lost":
+            self.lost = self.lost or content
         elif kind == "stopped":
             self.stopped = (content,)
         elif kind == "result":

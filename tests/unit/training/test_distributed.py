@@ -1,16 +1,27 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from torch import distributed
 
-from cxrlearn.errors import UsageError
-from cxrlearn.training.distributed import Place, ProcessRanks, find_place, meeting_point
+from cxrlearn.errors import DiskError, UsageError
+from cxrlearn.training.distributed import (
+    PeerError,
+    Place,
+    ProcessRanks,
+    find_place,
+    lost_peer,
+    meeting_point,
+    name_of_group,
+    what_peers_said,
+)
 from tests.support.training_ranks import Job, Trained, run_job, write_pictures
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 MODELS = ("vit", "batchnorm")
@@ -85,6 +96,65 @@ def test_what_rank_zero_cannot_do_is_raised() -> None:
 
     with pytest.raises(ValueError, match="no"):
         ProcessRanks().together(fail)
+
+
+def test_the_others_leave_with_the_exit_code_of_rank_zero() -> None:
+    class Pair(ProcessRanks):
+        """Two ranks, one after the other: what the first adds to a sum the second finds."""
+
+        added = 0.0
+
+        def sum(self, values: Sequence[float]) -> list[float]:
+            Pair.added += values[0]
+            return [Pair.added]
+
+    def fail() -> None:
+        raise DiskError("the disk is full")
+
+    with pytest.raises(DiskError, match="the disk is full"):
+        Pair(0, 2).together(fail)
+    with pytest.raises(PeerError) as left:
+        Pair(1, 2).together(fail)
+    assert (left.value.exit_code, str(left.value)) == (DiskError.exit_code, "")
+
+
+# ---- a store that knows of processes before -----------------------------------------------------
+
+
+def test_ranks_that_are_started_again_in_the_same_store_have_a_group_of_their_own() -> None:
+    store = distributed.HashStore()  # type: ignore[attr-defined] # torch exports it so
+    store.set("call/1", "of one that died before it was answered")
+    places = [Place(rank, 3, rank, 3) for rank in range(3)]
+    names: list[str] = []
+    for _ in range(3):
+        with ThreadPoolExecutor(3) as threads:
+            found = set(threads.map(lambda place: name_of_group(store, place), places))
+        assert len(found) == 1
+        names += found
+    assert len(set(names)) == 3
+
+
+# ---- whose fault an error is --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("error", "lost"),
+    [
+        (distributed.DistBackendError("unhandled cuda error"), True),
+        (RuntimeError("[gloo/transport/tcp/pair.cc:547] Connection closed by peer"), True),
+        (RuntimeError("shapes do not match"), False),
+        (ValueError("NCCL is a word of this text"), False),
+    ],
+)
+def test_an_error_of_another_rank_is_told_from_one_of_this(error: Exception, lost: bool) -> None:  # noqa: FBT001
+    assert lost_peer(error) is lost
+
+
+def test_what_torch_says_is_one_line_without_frames_of_cpp() -> None:
+    error = distributed.DistBackendError(
+        "NCCL error\nLast error:\nDuplicate GPU detected.\nException raised from f at x.cpp:3"
+    )
+    assert what_peers_said(error) == "NCCL error Last error: Duplicate GPU detected"
 
 
 # ---- who has started this process ---------------------------------------------------------------

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import threading
 from queue import Queue
 from typing import Any
 
-from cxrlearn.errors import DiskError
-from cxrlearn.workflows.finetune_relay import Messenger, Relay
+from cxrlearn.errors import DiskError, HardwareError
+from cxrlearn.workflows.finetune_relay import Messenger, Relay, WorkerError, spoken_error
 from tests.support.listener import Listener
 
 
@@ -51,3 +53,53 @@ def test_last_words_are_kept() -> None:
     assert relay.stopped == ("saved in runs/run",)
     assert isinstance(relay.error, DiskError)
     assert str(relay.error) == "the disk is full"
+
+
+def test_of_several_errors_the_first_is_the_cause() -> None:
+    messages: Queue[Any] = Queue()
+    relay = Relay(messages, Listener())
+    with relay:
+        messages.put(("bug", ("worker 1 on cpu: ValueError: boom", "its traceback")))
+        messages.put(("error", ("DiskError", "the disk is full")))
+    assert isinstance(relay.error, WorkerError)
+    assert str(relay.error) == "worker 1 on cpu: ValueError: boom"
+    assert "its traceback" in str(relay.error.__cause__)
+
+
+def test_an_error_of_a_class_below_ours_arrives_as_ours() -> None:
+    class _SmokeError(HardwareError):
+        """Made in a plug-in, which the launcher does not know."""
+
+    assert spoken_error(_SmokeError("it burns")) == ("HardwareError", "it burns")
+
+
+def test_a_worker_killed_while_it_sent_does_not_stop_the_launcher() -> None:
+    messages: Any = multiprocessing.get_context("spawn").Queue()
+    relay = Relay(messages, Listener())
+
+    def listen() -> None:
+        with relay:
+            messages._wlock.acquire()  # as a worker that is killed leaves it
+
+    launcher = threading.Thread(target=listen, daemon=True)
+    launcher.start()
+    launcher.join(5)
+    assert not launcher.is_alive()
+
+
+def test_what_cannot_be_shown_does_not_stop_the_listener() -> None:
+    class _Broken(Listener):
+        def notice(self, message: str) -> None:
+            raise BrokenPipeError
+
+    messages: Queue[Any] = Queue()
+    listener = _Broken()
+    relay = Relay(messages, listener)
+    with relay:
+        messages.put(("notice", "nobody sees this"))
+        messages.put(("advance", (7, 1)))  # was never opened
+        messages.put(None)  # what is left of a message
+        messages.put(("warning", "careful"))
+        messages.put(("stopped", "saved in runs/run"))
+    assert listener.warnings == ["careful"]
+    assert relay.stopped == ("saved in runs/run",)
