@@ -1,8 +1,9 @@
 """The workshop's menu: `nox` runs lint, types and tests; `nox -s NAME` runs one of the others.
 
-lint, types and tests are the defaults. On request: crash (200 kills of a running embed), bench
-(speed as ratios, in one run), coverage (do intervals hold what they promise), reports (pages in a
-real browser, tables in LaTeX), golden (the checkpoint kit in full), build (sdist and wheel).
+lint, types and tests are the defaults. On request: crash (running embeds and finetunes, killed),
+backbones (each finetuned on real images), bench (speed as ratios, in one run), coverage (do
+intervals hold what they promise), reports (pages in a real browser, tables in LaTeX), golden (the
+checkpoint kit in full), build (sdist and wheel).
 types and tests share one environment, because each copy of torch costs 6 GB of disk.
 """
 
@@ -70,12 +71,13 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def crash(session: nox.Session) -> None:
-    """Kill a running embed 200 times; the result must equal the uninterrupted one."""
+    """Kill a running embed 200 times, and 20 finetunes; results equal the uninterrupted ones."""
     session.run(
         _shared_python(session),
         "-m",
         "pytest",
         "tests/integration/test_embed_crash.py",
+        "tests/integration/test_finetune_crash.py",
         *session.posargs,
         env={"CXRLEARN_CRASH_KILLS": "200"},
         external=True,
@@ -88,6 +90,13 @@ def golden(session: nox.Session) -> None:
     kit = ROOT.parent / "shared" / "checkpoints" / "check.py"
     arguments = ["--loader", "tests.support.check_hook:load", *session.posargs]
     session.run(_shared_python(session), str(kit), *arguments, external=True)
+
+
+@nox.session(venv_backend="none", default=False)
+def backbones(session: nox.Session) -> None:
+    """Finetune every backbone for two epochs on 64 real images; its loss has to fall."""
+    python = _shared_python(session)
+    session.run(python, "scripts/finetune_backbones.py", *session.posargs, external=True)
 
 
 @nox.session(venv_backend="none", default=False)

@@ -174,7 +174,8 @@ def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Generator[Decode
             prefetch_factor=4 if workers and len(dataset) else None,
             worker_init_fn=start_worker,
         )
-        chunks = iter(loader)
+        with signals_held():
+            chunks = iter(loader)
     while True:
         try:
             with deaths_named():
@@ -185,11 +186,28 @@ def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Generator[Decode
             yield chunk.popleft()
 
 
+_CALLERS = (signal.SIGINT, signal.SIGTERM)
+"""Signals that a terminal, systemd and SLURM send to the whole group. The caller, who may want to
+save first, ends its decoding processes; they also leave by themselves when it is no more."""
+
+
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM wait while decoding processes are started.
+
+    They inherit that, so that none comes before `start_worker` has turned it away.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _CALLERS)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def start_worker(_number: int) -> None:
     """Make a decoding process leave signals to its caller and the cores to the network."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        # A terminal, systemd and SLURM send them to the whole group. The caller, who wants to save
-        # first, ends its workers; they also leave by themselves when it is no more.
+    for number in _CALLERS:
         signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _CALLERS)
     torch.set_num_threads(1)
     os.nice(1)  # the process that feeds the network comes first

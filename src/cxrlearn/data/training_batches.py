@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from cxrlearn.data.augmentation import NO_AUGMENTATION, Augmentation
 from cxrlearn.data.decoded_cache import DecodedCache, ImageFile
 from cxrlearn.data.images import decode_radiograph, read_file
-from cxrlearn.data.loaders import deaths_named, start_worker
+from cxrlearn.data.loaders import deaths_named, signals_held, start_worker
 from cxrlearn.errors import DiskError, UnreadableImageError, UsageError
 
 if TYPE_CHECKING:
@@ -346,7 +346,8 @@ def _read(
             worker_init_fn=start_worker,
             pin_memory=loading.pin,
         )
-        stream = iter(loader)
+        with signals_held():
+            stream = iter(loader)
     noticed = False
     for rows in parts:
         with training_deaths_named():
