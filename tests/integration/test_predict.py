@@ -412,6 +412,10 @@ def test_an_output_that_cannot_be_written(study: Study) -> None:
     args = ("predict", "--run", "use-logreg", "--csv", "test.csv", "-q")
     message = refused(8, *args, "-o", "test.csv/out.csv", cwd=study.folder)
     assert message.startswith("cannot write test.csv/out.csv")
+    assert message.endswith("Nothing was predicted.")
+    (study.folder / "full.csv").mkdir()
+    message = refused(8, *args, "-o", "full.csv", cwd=study.folder)
+    assert message.startswith("cannot write full.csv: a folder stands where a file is needed")
     message = refused(8, *args, "-o", "a.csv", "--saliency", "test.csv/ov", cwd=study.folder)
     assert message.startswith("cannot write test.csv/ov")
 

@@ -59,7 +59,7 @@ def _wait_for_orphans(lock: FileLock, file: Path, owner: Path) -> None:
     except Timeout:
         name = f"process {who['pid']} on {who['host']}" if who else "another process"
         raise FeatureFileError(
-            f"{file} is being written by {name}. Wait for it, or use another --output-dir."
+            f"{file} is being written by {name}. Wait for it, or write into another folder."
         ) from None
 
 

@@ -21,7 +21,12 @@ from cxrlearn.workflows.predict_probe import (
 )
 from cxrlearn.workflows.predict_run import open_run
 from cxrlearn.workflows.predict_saliency import draw_saliency
-from cxrlearn.workflows.predict_table import PredictionTable, prediction_table, write_table
+from cxrlearn.workflows.predict_table import (
+    PredictionTable,
+    check_place,
+    prediction_table,
+    write_table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,10 +91,11 @@ def run_predict(config: PredictConfig, reporter: Reporter = SILENT) -> PredictRe
     started = time.monotonic()
     run = open_run(config.run or "", config.output_dir)
     _check_label(run, config)
+    check_place(config.output)
     if config.device != "auto":
         resolve_device(config.device)  # a device that is not there is said before any work
     manifest = _manifest(config, reporter)
-    _caution(run, reporter)
+    _caution(run, config, reporter)
     model = _open(run, config, reporter)
     table = prediction_table(run, manifest.image_ids, model.score(manifest))
     write_table(table, config.output)
@@ -173,8 +179,10 @@ def _manifest(config: PredictConfig, reporter: Reporter) -> Manifest:
     return manifest if limit is None else manifest.select(range(min(limit, len(manifest))))
 
 
-def _caution(run: FinishedRun, reporter: Reporter) -> None:
+def _caution(run: FinishedRun, config: PredictConfig, reporter: Reporter) -> None:
     """Say what makes the predictions mean less than they seem."""
+    if config.weights and run.command == "finetune":
+        reporter.warning("--weights is not used: a finetuned run has weights of its own.")
     if run.backbone.get("random_weights") is not None:
         reporter.warning(
             f"{run.folder} has a backbone of random weights: predictions mean nothing."

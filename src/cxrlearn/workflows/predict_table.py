@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import tempfile
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -75,14 +77,26 @@ def prediction_table(
     )
 
 
+def check_place(file: Path) -> None:
+    """Make the folder, and see that a file can be written there, before hours are spent.
+
+    Raises:
+        DiskError: it cannot.
+    """
+    with disk_errors(file, "Nothing was predicted."):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(file))
+        with tempfile.TemporaryFile(dir=file.parent):
+            pass
+
+
 def write_table(table: PredictionTable, file: Path) -> None:
     """Write the table as the file's suffix says, whole or not at all.
 
     Raises:
         DiskError: it cannot be written.
     """
-    with disk_errors(file, "No predictions were written."):
-        file.parent.mkdir(parents=True, exist_ok=True)
     columns = table.columns()
     if file.suffix.lower() == ".csv":
         rows = zip(*columns.values(), strict=True)

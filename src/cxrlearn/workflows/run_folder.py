@@ -63,11 +63,18 @@ def refuse_other_run(
     if overwrite or not file.is_file():
         return
     try:
-        there = dict(tomllib.loads(file.read_text(encoding="utf-8"))[section])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        there = dict(document.get(section, {}))
+    except (OSError, ValueError, TypeError) as error:
         raise UsageError(
             f"{folder} holds a run that cannot be read ({error}). Use --name or --overwrite."
         ) from error
+    if section not in document:
+        made = " and ".join(document) or "nothing known"
+        raise UsageError(
+            f"{folder} holds a run of {made}, not of {section}. Give this one a --name, or "
+            "--overwrite it."
+        )
     mine = tomllib.loads(text)[section]
     differing = sorted(
         key
