@@ -459,7 +459,7 @@ def test_a_file_of_other_weights_is_refused_with_the_ways_out(
     message = str(caught.value)
     assert str(folder.file) in message
     assert "weights: builder:tiny-test 1 there, builder:tiny-test 2 now" in message
-    assert "write into another folder" in message
+    assert "another --output-dir" in message
     assert "delete the file" in message
     assert "\n" not in message
     assert caught.value.exit_code == 5
