@@ -176,7 +176,7 @@ def test_commands_are_found_in_the_documents_and_a_wrong_one_is_refused() -> Non
 @pytest.mark.parametrize("name", TEXTS)
 def test_every_option_mentioned_exists(name: str) -> None:
     """The original's have underscores; those of pip, SLURM and the scripts are listed here."""
-    others = {"--no-deps", "--check", "--cov", "--quick", "--output", "--signal"}
+    others = {"--no-deps", "--check", "--cov", "--quick", "--output", "--signal", "--gpus-per-task"}
     later = {"--standardize", "--solver"}
     mentioned = {
         code.split()[0].partition("=")[0]
