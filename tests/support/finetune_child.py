@@ -20,6 +20,7 @@ import torch
 from torch import nn
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+import cxrlearn.workflows.finetune_joined
 import cxrlearn.workflows.finetune_ranks  # noqa: F401 - imported before the fork
 from cxrlearn.cli import finetune  # noqa: F401 - registers itself
 from cxrlearn.cli.app import app

@@ -66,8 +66,9 @@ def lost_peer(error: Exception) -> bool:
 
 
 def what_peers_said(error: Exception) -> str:
-    """Return the text of an error of `lost_peer` in one line, without the frames of C++."""
-    return " ".join(str(error).partition("Exception raised from")[0].split()).rstrip(".")
+    """Return the text of an error of `lost_peer` in one line, without places in C++ and advice."""
+    text = re.split(r"Exception raised from|This is typically caused by", str(error))[0]
+    return " ".join(re.sub(r"\[\S+\.\w+:\d+\]", "", text).split()).rstrip(".")
 
 
 def find_place(environment: Mapping[str, str]) -> Place | None:

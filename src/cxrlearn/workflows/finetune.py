@@ -39,7 +39,8 @@ def run_finetune(config: FinetuneConfig, reporter: Reporter = SILENT) -> Finetun
         KeyboardInterrupt: asked to stop, and saved; Terminated where it was SIGTERM.
     """
     from cxrlearn.training.distributed import find_place
-    from cxrlearn.workflows.finetune_ranks import train_joined, train_on_workers
+    from cxrlearn.workflows.finetune_joined import train_joined
+    from cxrlearn.workflows.finetune_ranks import train_on_workers
 
     config = _after_restart(config, os.environ)
     place = find_place(os.environ)

@@ -1,10 +1,9 @@
-"""Several processes that finetune together: workers started here, or others that are joined."""
+"""Workers that are started here and finetune together."""
 
 from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import threading
 import time
@@ -20,7 +19,7 @@ from torch.distributed.elastic.multiprocessing.api import SignalException
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from cxrlearn.errors import CxrlearnError, HardwareError, UsageError
+from cxrlearn.errors import CxrlearnError, HardwareError
 from cxrlearn.runtime.devices import resolve_device, usable_cores
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.signals import Terminated
@@ -32,12 +31,14 @@ from cxrlearn.training.distributed import (
     lost_peer,
     what_peers_said,
 )
-from cxrlearn.workflows.finetune_prepare import prepare
+from cxrlearn.workflows.finetune_files import LAST
+from cxrlearn.workflows.finetune_joined import GO_ON
 from cxrlearn.workflows.finetune_relay import Messenger, Relay, WorkerError, spoken_error
 from cxrlearn.workflows.finetune_run import FinetuneResult, Stage, train_and_report
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
@@ -50,74 +51,9 @@ SAVING_SECONDS = 60
 """How long workers that were asked to stop may take to end their step and save."""
 SENDING_SECONDS = 10
 """How long the last words of a worker may take to be sent."""
-GO_ON = "What was saved is kept; the same command with --resume goes on."
 _BUG, _STOPPED, _SILENCED = 1, 3, 4
 """Exit codes of a worker: failed as no other error is, saved and left, waits for no lost peer."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
-
-
-def train_joined(config: FinetuneConfig, place: Place, reporter: Reporter) -> FinetuneResult:
-    """Train as one of the processes that torchrun or srun has started.
-
-    Raises:
-        UsageError: a GPU was asked for by its number.
-        HardwareError: another process has gone.
-        PeerError: rank 0 has failed, and says why.
-        CxrlearnError: as `train_and_report`.
-    """
-    device = _own_device(config, place, os.environ)
-    heard = reporter if place.rank == 0 else SILENT
-    torch.set_num_threads(max(1, usable_cores() // place.local_size))
-    prepared = prepare(config, heard)
-    with (
-        _losses_explained(),
-        stop_on_signals(patient=True) as stop,
-        joined(place, device) as ranks,
-    ):
-        # Agents on several machines count restarts each on its own.
-        if any(ranks.gather(config.resume)):
-            config = replace(config, resume=True, overwrite=False)
-        return train_and_report(
-            config, prepared, Stage(ranks, device, place.local_size, stop, heard)
-        )
-
-
-def _own_device(
-    config: FinetuneConfig, place: Place, environment: Mapping[str, str]
-) -> torch.device:
-    if re.fullmatch(r"cuda:\d+", config.device):
-        raise UsageError(
-            f"--device {config.device}: under torchrun or srun every process takes the GPU of its "
-            "number; leave --device out."
-        )
-    found = resolve_device(config.device)
-    if found.type != "cuda":
-        return found
-    return resolve_device(f"cuda:{own_gpu(place, torch.cuda.device_count(), environment)}")
-
-
-def own_gpu(place: Place, visible: int, environment: Mapping[str, str]) -> int:
-    """Return the number of the GPU that a process takes: its place on the machine.
-
-    SLURM can show each task its own GPU only (`--gpus-per-task 1`): then that one. torchrun shows
-    all to all, so that one for several is a mistake, which is left to be found.
-    """
-    alone = visible == 1 and "TORCHELASTIC_RUN_ID" not in environment
-    return 0 if alone else place.local_rank
-
-
-@contextmanager
-def _losses_explained() -> Iterator[None]:
-    """Say in words what it means when another process of the run cannot be heard any more."""
-    try:
-        yield
-    except RuntimeError as error:
-        if not lost_peer(error):
-            raise
-        raise HardwareError(
-            "another process of this run has gone, or cannot be reached "
-            f"({what_peers_said(error)}). {GO_ON}"
-        ) from error
 
 
 def train_on_workers(
@@ -130,16 +66,29 @@ def train_on_workers(
         CxrlearnError: what a worker reported.
         WorkerError: a bug showed in a worker; that is never tried again.
     """
-    left = config.max_restarts
+    left, last = config.max_restarts, prepared.folder / LAST
+    before = _version(last)
     while True:
         try:
             return _launch(config, devices, prepared, reporter)
         except _WorkerDiedError as death:
             if left == 0:
                 raise HardwareError(f"{death} {GO_ON}") from death
-            reporter.warning(f"{death} Going on from the last checkpoint; {left - 1} more times.")
             left -= 1
-            config = replace(config, resume=True, overwrite=False)
+            # What lies there from a run before is none of this run's progress.
+            if _version(last) != before:
+                config = replace(config, resume=True, overwrite=False)
+            how = "Going on from the last checkpoint" if config.resume else "Starting anew"
+            reporter.warning(f"{death} {how}; {left} more times.")
+
+
+def _version(file: Path) -> tuple[int, int] | None:
+    """Return what tells a file from one that replaces it; None: it is not there."""
+    try:
+        found = file.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 class _WorkerDiedError(Exception):

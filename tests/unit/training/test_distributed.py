@@ -151,10 +151,15 @@ def test_an_error_of_another_rank_is_told_from_one_of_this(error: Exception, los
 
 
 def test_what_torch_says_is_one_line_without_frames_of_cpp() -> None:
-    error = distributed.DistBackendError(
+    error: Exception = distributed.DistBackendError(
         "NCCL error\nLast error:\nDuplicate GPU detected.\nException raised from f at x.cpp:3"
     )
     assert what_peers_said(error) == "NCCL error Last error: Duplicate GPU detected"
+    error = RuntimeError(
+        "[/build/third_party/gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer "
+        "[127.0.0.1]:14010. This is typically caused by a remote worker crashing. GLHF!"
+    )
+    assert what_peers_said(error) == "Connection closed by peer [127.0.0.1]:14010"
 
 
 # ---- who has started this process ---------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Who is told what when several processes train, and one of them fails."""
+"""What is told when workers train together and one of them fails."""
 
 from __future__ import annotations
 
@@ -6,24 +6,22 @@ import multiprocessing
 import time
 from pathlib import Path
 from queue import Queue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from torch import distributed
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
 
-from cxrlearn.errors import DataError, HardwareError, UsageError
-from cxrlearn.training.distributed import Place
+from cxrlearn.errors import DataError
+from cxrlearn.runtime.atomic import write_text
 from cxrlearn.workflows import finetune_ranks
-from cxrlearn.workflows.finetune import _after_restart
 from cxrlearn.workflows.finetune_config import FinetuneConfig
+from cxrlearn.workflows.finetune_files import LAST
 from cxrlearn.workflows.finetune_ranks import (
     _explain,
-    _losses_explained,
-    _own_device,
     _send_all,
     _WorkerDiedError,
-    own_gpu,
+    train_on_workers,
 )
 from cxrlearn.workflows.finetune_relay import Relay, WorkerError
 from tests.support.listener import Listener
@@ -69,16 +67,6 @@ def test_workers_that_lost_each_other_say_so_where_nobody_says_better() -> None:
     assert str(told([], SILENCED)) == "worker 1 on cpu died (exit code 4)."
 
 
-def test_a_lost_process_is_no_bug_of_this_one() -> None:
-    said = r"has gone.*\(Connection closed by peer\).*--resume goes on"
-    with pytest.raises(HardwareError, match=said), _losses_explained():
-        raise RuntimeError("Connection closed by peer.")
-    with pytest.raises(HardwareError, match="has gone"), _losses_explained():
-        raise distributed.DistNetworkError("no route to host")
-    with pytest.raises(RuntimeError, match="shapes"), _losses_explained():
-        raise RuntimeError("shapes do not match")
-
-
 def test_words_that_cannot_be_sent_do_not_keep_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(finetune_ranks, "SENDING_SECONDS", 0.3)
     messages: Any = multiprocessing.get_context("spawn").Queue()
@@ -90,29 +78,32 @@ def test_words_that_cannot_be_sent_do_not_keep_a_worker(monkeypatch: pytest.Monk
     messages._wlock.release()  # lets the thread of the queue end
 
 
-# ---- processes that somebody else has started ---------------------------------------------------
+@pytest.mark.parametrize("saved", [True, False])
+def test_after_a_death_a_run_goes_on_from_what_it_has_saved_not_from_a_run_before(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    saved: bool,  # noqa: FBT001
+) -> None:
+    last = tmp_path / LAST
+    last.write_text("of a run before", encoding="utf-8")
+    begun: list[FinetuneConfig] = []
 
-SECOND = Place(rank=1, world_size=2, local_rank=1, local_size=2)
-TORCHRUN = {"TORCHELASTIC_RUN_ID": "7"}
+    def launch(config: FinetuneConfig, *_: object) -> str:
+        """Stand in for workers, whose processes take long to start: the first ones die."""
+        begun.append(config)
+        if len(begun) == 1:
+            if saved:
+                write_text(last, "of this run", step="test")
+            raise _WorkerDiedError("worker 1 on cpu died (SIGKILL).")
+        return "done"
 
-
-def test_a_process_takes_the_gpu_of_its_place_or_the_one_it_is_shown() -> None:
-    assert own_gpu(SECOND, 2, {}) == 1
-    assert own_gpu(SECOND, 1, {}) == 0  # --gpus-per-task 1
-    assert own_gpu(SECOND, 4, TORCHRUN) == 1
-    assert own_gpu(SECOND, 1, TORCHRUN) == 1  # two processes for one GPU: refused later
-
-
-def test_a_gpu_cannot_be_chosen_for_all_processes() -> None:
-    config = FinetuneConfig(csv=Path("all.csv"), device="cuda:1")
-    with pytest.raises(UsageError, match="--device cuda:1: under torchrun or srun"):
-        _own_device(config, SECOND, {})
-
-
-def test_what_torchrun_starts_again_goes_on_and_overwrites_nothing() -> None:
-    config = FinetuneConfig(csv=Path("all.csv"), overwrite=True)
-    for restarts in ("1", "2"):
-        again = _after_restart(config, {"TORCHELASTIC_RESTART_COUNT": restarts})
-        assert (again.resume, again.overwrite) == (True, False)
-    for first in ({}, {"TORCHELASTIC_RESTART_COUNT": "0"}):
-        assert _after_restart(config, first) == config
+    monkeypatch.setattr(finetune_ranks, "_launch", launch)
+    config = FinetuneConfig(
+        csv=Path("all.csv"), gpus=("cpu", "cpu"), overwrite=True, max_restarts=1
+    )
+    prepared: Any = SimpleNamespace(folder=tmp_path)
+    told_of = Listener()
+    found: object = train_on_workers(config, config.gpus, prepared, told_of)
+    assert found == "done"
+    assert [(one.resume, one.overwrite) for one in begun] == [(False, True), (saved, not saved)]
+    assert ("Going on from the last checkpoint" in told_of.warnings[0]) == saved
