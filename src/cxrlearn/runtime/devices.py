@@ -33,6 +33,8 @@ def device_problems(device: str, gpus: Sequence[str]) -> list[str]:
         for name in gpus
         if not re.fullmatch(r"\d+|cpu", name)
     ]
+    if "cpu" in gpus and len(set(gpus)) > 1:
+        problems.append("--gpus: GPUs and cpu do not work together; name one kind.")
     numbers = [int(name) for name in gpus if re.fullmatch(r"\d+", name)]
     problems += [
         f"--gpus: GPU {number} is named more than once, and each is for one worker."

@@ -241,6 +241,14 @@ class ProcessRanks:
         distributed.all_gather_object(found, own)
         return found
 
+    def gather_to_first(self, own: T) -> list[T]:
+        """Return what every rank has, in order, on rank 0, and nothing on the others."""
+        if self.world_size == 1:
+            return [own]
+        found: list[Any] | None = [None] * self.world_size if self.rank == 0 else None
+        distributed.gather_object(own, found)
+        return found or []
+
     def from_first(self, make: Callable[[], T]) -> T:
         """Return what rank 0 makes, on every rank.
 

@@ -29,7 +29,7 @@ def frozen_features(
     autocast: torch.dtype | None,
     reporter: Reporter,
 ) -> Features:
-    """Return the features (N, D) of splits by position, on every rank.
+    """Return the features (N, D) of splits by position on rank 0, and (0, D) on the others.
 
     Every rank takes its part of the images. Rows of images that cannot be read are NaN. The mode
     of the model is as before, and no random number is drawn.
@@ -68,8 +68,10 @@ def _features(
             own.append((batch.rows.numpy(), found.float().cpu().numpy()))
             progress.advance()
     study.share_failures()
-    features = np.full((len(study.images[split].values), model.head.in_features), np.nan, "f4")
-    for rows, values in (pair for part in study.ranks.gather(own) for pair in part):
+    gathered = study.ranks.gather_to_first(own)  # they are large, and only rank 0 needs them
+    count = len(study.images[split].values) if gathered else 0
+    features = np.full((count, model.head.in_features), np.nan, dtype=np.float32)
+    for rows, values in (pair for part in gathered for pair in part):
         features[rows] = values
     return features
 

@@ -38,3 +38,8 @@ def test_a_gpu_is_for_one_worker(gpus: tuple[str, ...], named: str) -> None:
 def test_several_workers_share_the_processors() -> None:
     assert device_problems("auto", ("cpu", "cpu")) == []
     assert device_problems("auto", ("0", "1", "10")) == []
+
+
+def test_gpus_and_processors_are_not_mixed() -> None:
+    (problem,) = device_problems("auto", ("0", "cpu"))
+    assert "do not work together" in problem
