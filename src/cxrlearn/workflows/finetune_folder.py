@@ -33,9 +33,10 @@ MAY_DIFFER = frozenset(
 OF_A_TRAINING = (
     "*.safetensors", "history.csv", "learning.*", "model.json", "report.*", "table.*",
     "metrics.csv", "predictions-*.csv", "provenance.json", "split.csv", "*-*.png", "*-*.svg",
-    "tensorboard", "seed-*",
 )  # fmt: skip
-"""What a training leaves in its folder: the next one there starts by taking it away."""
+"""Files that a training leaves in its folder: the next one there starts by taking them away."""
+FOLDERS_OF_A_TRAINING = ("tensorboard", "seed-*")
+"""And folders."""
 
 
 @contextmanager
@@ -107,11 +108,15 @@ def claim_folder(folder: Path, config: FinetuneConfig, sets: ImageSets, *, anew:
     """
     with disk_errors(folder, "Nothing was trained."):
         folder.mkdir(parents=True, exist_ok=True)
-        for old in [old for kind in OF_A_TRAINING for old in folder.glob(kind) if anew]:
-            if old.is_dir():
-                shutil.rmtree(old)
-            else:
-                old.unlink(missing_ok=True)
+        if anew:
+            _clear(folder)
     write_text(folder / SETTINGS, settings_text("finetune", config), step="run.settings")
     if sets.drawn:
         write_text(folder / "split.csv", split_csv(sets), step="run.split")
+
+
+def _clear(folder: Path) -> None:
+    for old in [old for kind in OF_A_TRAINING for old in folder.glob(kind)]:
+        old.unlink()  # a folder of that name is somebody else's: an error
+    for old in [old for kind in FOLDERS_OF_A_TRAINING for old in folder.glob(kind)]:
+        shutil.rmtree(old)
