@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import random
+import time
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.finetune_child import Fault, run_finetune
+from tests.support.finetune_child import Fault, processes_in, run_finetune
 from tests.support.small_study import Study, write_study
 
 if TYPE_CHECKING:
@@ -65,9 +66,18 @@ def test_killed_at_random_steps_it_ends_as_if_nothing_had_been(
             *QUICK, "--workers", workers, "--resume", cwd=study.folder, fault=fault
         )
         assert ended.code in {0, -9, 143}, (said, ended.err)
+        left_alone(study.folder)
         if ended.code == 0:
             break
     else:
         ended = run_finetune(*QUICK, "--resume", cwd=study.folder)
     assert ended.code == 0, (said, ended.err)
     assert course(study) == undisturbed, said
+
+
+def left_alone(folder: Path) -> None:
+    """Wait until the processes that decode have noticed that nobody waits for them."""
+    deadline = time.monotonic() + 30
+    while found := processes_in(folder):
+        assert time.monotonic() < deadline, found
+        time.sleep(0.05)

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from cxrlearn.training.checkpoints import load_checkpoint
-from tests.support.finetune_child import Fault, run_finetune, run_joined, run_torchrun
+from tests.support.finetune_child import Fault, processes_in, run_finetune, run_joined, run_torchrun
 from tests.support.small_study import Study, write_study
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 JOINED = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--replicates", 100, "--subgroup",
           "none", "--floor-columns", "none", "--name", "run")  # fmt: skip
@@ -55,7 +57,7 @@ def test_workers_save_and_leave_when_their_launcher_is_killed(study: Study) -> N
     ended = run_finetune(*QUICK, "--epochs", 4000, cwd=study.folder, fault=fault)
     assert ended.code == -9, ended.err
     deadline = time.monotonic() + 100
-    while _processes_in(study.folder):
+    while processes_in(study.folder):
         assert time.monotonic() < deadline, "workers are still there"
         time.sleep(0.2)
     last = load_checkpoint(study.folder / "runs/run/last.safetensors").position
@@ -95,13 +97,3 @@ def test_a_joined_process_says_that_another_has_gone(study: Study) -> None:
     assert "another process of this run has gone" in errors[0]
     assert "--resume goes on" in errors[0]
     assert "bug" not in first.err
-
-
-def _processes_in(folder: Path) -> list[int]:
-    """Return the processes that work in a folder."""
-    found = []
-    for link in Path("/proc").glob("[0-9]*/cwd"):
-        with contextlib.suppress(OSError):
-            if link.readlink() == folder.resolve():
-                found.append(int(link.parent.name))
-    return found

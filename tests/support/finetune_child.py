@@ -14,6 +14,7 @@ import socket
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -27,8 +28,6 @@ from cxrlearn.cli.app import app
 from tests.support.tiny_backbone import register, tiny_spec
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from cxrlearn.backbones.spec import ResolvedBackbone
 
 CONTEXT: Any = multiprocessing.get_context("forkserver")
@@ -175,6 +174,16 @@ def _child_of_agent(typed: list[str], cwd: Path, fault: Fault | None) -> None:
     except SystemExit as ended:  # one that succeeds has to return
         if ended.code:
             raise
+
+
+def processes_in(folder: Path) -> list[int]:
+    """Return the processes that work in a folder."""
+    found = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        with contextlib.suppress(OSError):
+            if link.readlink() == folder.resolve():
+                found.append(int(link.parent.name))
+    return found
 
 
 def _run(

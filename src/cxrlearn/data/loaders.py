@@ -7,8 +7,10 @@ wants it. An image that cannot be read comes out as a reason, in its place.
 from __future__ import annotations
 
 import hashlib
+import multiprocessing
 import os
 import signal
+import threading
 import warnings
 from collections import deque
 from contextlib import contextmanager
@@ -188,7 +190,7 @@ def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Generator[Decode
 
 _CALLERS = (signal.SIGINT, signal.SIGTERM)
 """Signals that a terminal, systemd and SLURM send to the whole group. The caller, who may want to
-save first, ends its decoding processes; they also leave by themselves when it is no more."""
+save first, ends its decoding processes."""
 
 
 @contextmanager
@@ -209,5 +211,18 @@ def start_worker(_number: int) -> None:
     for number in _CALLERS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _CALLERS)
+    threading.Thread(target=_leave_with_caller, daemon=True).start()
     torch.set_num_threads(1)
     os.nice(1)  # the process that feeds the network comes first
+
+
+def _leave_with_caller() -> None:
+    """Leave when the caller was killed.
+
+    torch watches the process that started this one, which is the caller where it forks; the server
+    that forks for it elsewhere, Python 3.14's default, outlives it.
+    """
+    caller = multiprocessing.parent_process()
+    if caller is not None:
+        caller.join()
+        os._exit(0)
