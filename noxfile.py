@@ -64,9 +64,26 @@ def types(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """Run the tests with branch coverage; arguments after `--` go to pytest."""
-    arguments = session.posargs or ["--cov", "--cov-report=term:skip-covered", "--durations=15"]
-    session.run(_shared_python(session), "-m", "pytest", *arguments, external=True)
+    """Run the tests with branch coverage; arguments after `--` go to pytest instead.
+
+    Unit tests share the cores, each with one thread. Those that start processes, and stop and kill
+    them, come one after another: beside others they would mostly wait.
+    """
+    pytest = [_shared_python(session), "-m", "pytest"]
+    if session.posargs:
+        session.run(*pytest, *session.posargs, external=True)
+        return
+    alone = ["tests/contract", "tests/integration"]
+    together = [f"--ignore={folder}" for folder in alone]
+    session.run(
+        *pytest,
+        *together,
+        *("--numprocesses=auto", "--dist=loadfile", "--cov", "--cov-report=", "--cov-fail-under=0"),
+        env={"OMP_NUM_THREADS": "1"},
+        external=True,
+    )
+    coverage = ["--cov", "--cov-append", "--cov-report=term:skip-covered"]
+    session.run(*pytest, *alone, *coverage, "--durations=15", external=True)
 
 
 @nox.session(venv_backend="none", default=False)
