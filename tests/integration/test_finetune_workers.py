@@ -97,3 +97,20 @@ def test_a_joined_process_says_that_another_has_gone(study: Study) -> None:
     assert "another process of this run has gone" in errors[0]
     assert "--resume goes on" in errors[0]
     assert "bug" not in first.err
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("typed", "code", "said"),
+    [
+        (("--train-csv", "nowhere.csv"), 3, "nowhere.csv"),
+        (("--learning-rate", 1e38, "--batch-size", 24), 6, "not finite"),
+    ],
+)
+def test_what_all_joined_processes_find_is_said_once(
+    study: Study, typed: tuple[object, ...], code: int, said: str
+) -> None:
+    first, second = run_joined(2, *JOINED, "--batch-norm", "frozen", *typed, cwd=study.folder)
+    assert (first.code, second.code) == (code, code), first.err + second.err
+    assert said in first.err
+    assert not second.err

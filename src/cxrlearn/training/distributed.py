@@ -266,6 +266,27 @@ class ProcessRanks:
         first: T = made[0]
         return first
 
+    def each(self, make: Callable[[], T]) -> T:
+        """Let every rank make its own, and all of them leave where one could not.
+
+        Raises:
+            CxrlearnError: what went wrong here; on ranks above 0 only where rank 0 has no fault,
+                since all would tell the same, else `PeerError`.
+        """
+        made: list[T] = []
+        failure: CxrlearnError | None = None
+        try:
+            made.append(make())
+        except CxrlearnError as error:
+            failure = error
+        codes = self.gather(None if failure is None else failure.exit_code)
+        if failure is not None and (self.rank == 0 or codes[0] is None):
+            raise failure
+        failed = [code for code in codes if code is not None]
+        if failed:
+            raise PeerError(failed[0])
+        return made[0]
+
     def together(self, action: Callable[[], None]) -> None:
         """Let rank 0 act, and all ranks know whether it could: none waits for one that has left.
 

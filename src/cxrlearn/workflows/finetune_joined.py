@@ -6,15 +6,16 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
-from cxrlearn.errors import HardwareError, UsageError
+from cxrlearn.errors import HardwareError, TrainingError, UsageError
 from cxrlearn.runtime.devices import resolve_device, usable_cores
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.stop_request import stop_on_signals
-from cxrlearn.training.distributed import Place, joined, lost_peer, what_peers_said
+from cxrlearn.training.distributed import PeerError, Place, joined, lost_peer, what_peers_said
 from cxrlearn.workflows.finetune_prepare import prepare
 from cxrlearn.workflows.finetune_run import FinetuneResult, Stage, train_and_report
 
@@ -39,18 +40,14 @@ def train_joined(config: FinetuneConfig, place: Place, reporter: Reporter) -> Fi
     device = _own_device(config, place, os.environ)
     heard = reporter if place.rank == 0 else SILENT
     torch.set_num_threads(max(1, usable_cores() // place.local_size))
-    prepared = prepare(config, heard)
-    with (
-        _losses_explained(),
-        stop_on_signals(patient=True) as stop,
-        joined(place, device) as ranks,
-    ):
+    with _losses_explained(), _said_once(place), joined(place, device) as ranks:
         # Agents on several machines count restarts each on its own.
         if any(ranks.gather(config.resume)):
             config = replace(config, resume=True, overwrite=False)
-        return train_and_report(
-            config, prepared, Stage(ranks, device, place.local_size, stop, heard)
-        )
+        prepared = ranks.each(partial(prepare, config, heard))
+        with stop_on_signals(patient=True) as stop:
+            stage = Stage(ranks, device, place.local_size, stop, heard)
+            return train_and_report(config, prepared, stage)
 
 
 def _own_device(
@@ -75,6 +72,17 @@ def own_gpu(place: Place, visible: int, environment: Mapping[str, str]) -> int:
     """
     alone = visible == 1 and "TORCHELASTIC_RUN_ID" not in environment
     return 0 if alone else place.local_rank
+
+
+@contextmanager
+def _said_once(place: Place) -> Iterator[None]:
+    """Leave it to rank 0 to say what all ranks find: training that cannot go on."""
+    try:
+        yield
+    except TrainingError as error:
+        if place.rank == 0:
+            raise
+        raise PeerError(error.exit_code) from error
 
 
 @contextmanager

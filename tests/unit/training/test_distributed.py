@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from torch import distributed
 
-from cxrlearn.errors import DiskError, UsageError
+from cxrlearn.errors import DataError, DiskError, UsageError
 from cxrlearn.training.distributed import (
     PeerError,
     Place,
@@ -212,3 +212,14 @@ def test_a_meeting_point_that_is_set_is_kept_and_none_is_an_error() -> None:
     assert meeting_point({**SRUN, **given}) == given
     with pytest.raises(UsageError, match="MASTER_ADDR"):
         meeting_point(TORCHRUN)
+
+
+def test_a_process_alone_makes_its_own() -> None:
+    alone = ProcessRanks()
+    assert alone.each(lambda: 3) == 3
+
+    def fail() -> int:
+        raise DataError("no such file")
+
+    with pytest.raises(DataError, match="no such file"):
+        alone.each(fail)
