@@ -49,6 +49,7 @@ def learning_figure(training: FinetuneReport) -> Figure:
         "",
         own_scales=True,
         aspect=0.8,
+        tick_room=0.75,  # AUROCs that differ in the fourth digit
     )
     curves = [Panel("loss", ("nats",), lambda axes: _draw_loss(axes, training))]
     if any(row.validation_auroc is not None for row in training.history):
@@ -76,4 +77,8 @@ def _draw(axes: Axes, values: Sequence[float | None], colour: str) -> None:
 
 
 def _mark(axes: Axes, best_epoch: int) -> None:
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - see `panels`
+
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     axes.axvline(best_epoch + 1, color="#767676", linewidth=0.6, linestyle=(0, (1, 2)))

@@ -32,7 +32,6 @@ _LETTERS = 6.0
 _TITLE = 0.27  # cm, one line of a panel's title
 _LEFT, _RIGHT, _TOP, _BOTTOM = 1.0, 0.2, 1.05, 0.9  # cm around all panels
 _GAP = 0.3  # cm between panels
-_TICKS = 0.35  # cm more where each panel has its own tick labels
 
 
 @dataclass(frozen=True)
@@ -65,6 +64,8 @@ class Scaffold:
     """Each panel has its own limits and tick labels; otherwise all are from 0 to 1."""
     aspect: float = 1.0
     """Height of a panel over its width."""
+    tick_room: float = 0.35
+    """cm more between panels with tick labels of their own."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def panel_figure(panels: Sequence[Panel], scaffold: Scaffold) -> Figure:
 
 def _arranged(lines: Sequence[int], columns: int, scaffold: Scaffold) -> _Layout:
     """Place the panels; each row leaves room for the longest of its titles."""
-    own = _TICKS if scaffold.own_scales else 0.0
+    own = scaffold.tick_room if scaffold.own_scales else 0.0
     start = _LEFT + own / 2
     width = (WIDTH - start - _RIGHT - (columns - 1) * (_GAP + own)) / columns
     height = width * scaffold.aspect
