@@ -59,3 +59,12 @@ def test_a_run_does_not_go_on_with_other_rows(study: Study) -> None:
     assert ended.code == 6, ended.err
     assert "the rows of train and the rows of test have changed since" in error_of(ended)
     assert (study.folder / "runs/run/last.safetensors").read_bytes() == before
+
+
+def test_asked_to_stop_before_the_first_step_it_leaves_at_once_and_claims_nothing(
+    study: Study,
+) -> None:
+    ended = run_finetune(*QUICK, cwd=study.folder, fault=Fault("SIGTERM", 4))
+    assert ended.code == 143, ended.err
+    assert "nothing was trained since; the same command begins here again" in error_of(ended)
+    assert not (study.folder / "runs/run").exists()

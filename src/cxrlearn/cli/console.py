@@ -124,6 +124,7 @@ def _bars(console: Console) -> RichProgress:
         TextColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
     from rich.text import Text
 
     class Rate(ProgressColumn):
@@ -131,11 +132,22 @@ def _bars(console: Console) -> RichProgress:
             rate = task.finished_speed or task.speed
             return Text("" if rate is None else f"{rate:,.1f} {task.fields['unit']}/s")
 
+    def whole() -> Column:
+        return Column(no_wrap=True)
+
+    # On narrow terminals what is said beside the bar gives way, never the time that is left.
+    said = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate(),
-        TimeRemainingColumn(elapsed_when_finished=True), TextColumn("{task.fields[said]}"),
-        console=console, speed_estimate_period=SPEED_SECONDS,
-    )  # fmt: skip
+        TextColumn("{task.description}", table_column=whole()),
+        BarColumn(bar_width=min(40, console.width // 6), table_column=whole()),
+        MofNCompleteColumn(table_column=whole()),
+        Rate(table_column=whole()),
+        TimeRemainingColumn(elapsed_when_finished=True, table_column=whole()),
+        TextColumn("{task.fields[said]}", table_column=said),
+        console=console,
+        expand=True,
+        speed_estimate_period=SPEED_SECONDS,
+    )
 
 
 class _PlainProgress:

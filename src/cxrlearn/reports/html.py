@@ -19,7 +19,7 @@ from cxrlearn.reports.learning_curves import learning_figure
 from cxrlearn.reports.pagestyle import STYLE
 from cxrlearn.reports.panels import figure_svg
 from cxrlearn.reports.plots import set_figures
-from cxrlearn.reports.protocol import backbone_sentence, protocol_sentences
+from cxrlearn.reports.protocol import backbone_sentence, protocol_sentences, training_facts
 from cxrlearn.reports.sections import run_sections, set_sections
 from cxrlearn.reports.tables import Footnotes, counts_text
 
@@ -108,7 +108,7 @@ def page_html(
         parts.append((f"set-{number}", f"Test set {result.name}", "".join(body)))
     if learning is not None:
         drawn = _framed([_figure("learning", report.name, learning)])
-        parts.append(("training", "Training", drawn))
+        parts.append(("training", "Training", drawn + _facts(training_facts(report))))
     rest = "".join(_section(section, notes) for section in run_sections(report))
     parts.append(("run", "The run", rest))
     parts.append(("made", "How it was made", _made(report, provenance, settings)))

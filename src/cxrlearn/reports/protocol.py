@@ -229,3 +229,23 @@ def _comparisons(report: RunReport) -> list[str]:
             "range is the least and the greatest repeat, over labels that every subset could fit."
         )
     return said
+
+
+def training_facts(report: RunReport) -> dict[str, object]:
+    """Return what a reader asks first of a training, in order; empty for a probe."""
+    found = report.finetune
+    if found is None:
+        return {}
+    taken = found.history[found.best_epoch].validation_auroc if found.history else None
+    score = "" if taken is None else f", validation macro AUROC {taken:.3f}"
+    late = found.criterion is not None and found.best_epoch == found.epochs - 1
+    return {
+        "epochs": f"{found.epochs}, {'ended early' if found.ended == 'early' else 'all of them'}",
+        "weights": f"of epoch {found.best_epoch + 1}{score}"
+        + ("; the last one was the best: more epochs may be better" if late else ""),
+        "optimiser": f"{report.probe.solver}; rate {found.learning_rate:g}",
+        "batch": f"{found.batch_size} images, {found.ranks} process{'es' * (found.ranks > 1)}",
+        "augmentation": found.augment,
+        "head at the start": found.head_init,
+        "numbers that learned": f"{found.learned:,} of {found.parameters:,}",
+    }

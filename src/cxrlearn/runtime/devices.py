@@ -78,7 +78,8 @@ def _cuda(index: int) -> torch.device:
     if count == 0:
         raise HardwareError(
             f"cuda:{index} was asked for, but torch sees no CUDA device here. "
-            "Use --device cpu, or check `nvidia-smi` and the installed torch build."
+            "Leave --gpus out, or use --device cpu; or check `nvidia-smi` and the installed torch "
+            "build."
         )
     if index >= count:
         there = ", ".join(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(count))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from numpy.typing import NDArray
 
@@ -28,6 +28,7 @@ def frozen_features(
     *,
     autocast: torch.dtype | None,
     reporter: Reporter,
+    between: Callable[[], None],
 ) -> Features:
     """Return the features (N, D) of splits by position on rank 0, and (0, D) on the others.
 
@@ -40,10 +41,13 @@ def frozen_features(
         splits: names.
         autocast: precision; None is float32.
         reporter: shows progress.
+        between: called after every batch; may raise, to leave.
     """
     mode = model.training
     model.eval()
-    features = {split: _features(model, study, split, autocast, reporter) for split in splits}
+    features = {
+        split: _features(model, study, split, autocast, reporter, between) for split in splits
+    }
     model.train(mode)
     return features
 
@@ -54,6 +58,7 @@ def _features(
     split: str,
     autocast: torch.dtype | None,
     reporter: Reporter,
+    between: Callable[[], None],
 ) -> NDArray[np.float32]:
     device = model.head.weight.device
     own: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
@@ -67,6 +72,7 @@ def _features(
                 found = model.features(batch.pixels.to(device, non_blocking=True))
             own.append((batch.rows.numpy(), found.float().cpu().numpy()))
             progress.advance()
+            between()
     study.share_failures()
     gathered = study.ranks.gather_to_first(own)  # they are large, and only rank 0 needs them
     count = len(study.images[split].values) if gathered else 0

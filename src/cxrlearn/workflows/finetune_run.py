@@ -207,12 +207,20 @@ class _Run:
     def _begin(self, trainer: Trainer, *, first: bool) -> Position:
         """Go on from a checkpoint, or put the head at its start; once a run compare the splits."""
         study, reporter, model = self.study, self.stage.reporter, trainer.learner.model
-        frozen = partial(frozen_features, model, study, autocast=self.autocast, reporter=reporter)
+        frozen = partial(
+            frozen_features,
+            model,
+            study,
+            autocast=self.autocast,
+            reporter=reporter,
+            between=self._leave_early,
+        )
         features: Features = {}
         if first:
             # A pass over all images, about a third of an epoch, and once more when resumed. With
             # the features of the best weights it would cost only a pass over train, but they tell
             # images of one class apart by hardly anything, and all of them would be reported.
+            reporter.notice("looking for images that stand in two splits, before training")
             features = frozen(study.images)
             data = partial(with_features, study, features)
             for text in study.ranks.from_first(lambda: near_duplicate_warnings(data())):
@@ -232,13 +240,18 @@ class _Run:
             study.ranks.together(lambda: claim_folder(folder, config, sets, anew=start is None))
         return start or Position()
 
+    def _leave_early(self) -> None:
+        """Leave before the first step, if asked to; several ranks do so at the first step."""
+        if self.stage.ranks.world_size == 1 and self.stage.stop():
+            self.stage.stop.leave("nothing was trained since; the same command begins here again")
+
     def _train(self, trainer: Trainer, start: Position) -> TrainResult:
         result = trainer.train(start)
         if result.ended == "stopped":
             at = result.position
             self.stage.stop.leave(
-                f"saved in {trainer.folder / LAST} after epoch {at.epoch}, step {at.step}; the "
-                "same command with --resume goes on"
+                f"saved in {trainer.folder / LAST}, in epoch {at.epoch + 1} after {at.step} of "
+                f"{trainer.steps} steps; the same command with --resume goes on"
             )
         if result.position.best_epoch is None:  # no validation: the last weights are taken
             trainer.save("best", result.position)

@@ -280,15 +280,16 @@ class Trainer:
         if self.log is not None:
             self.log.write("epoch", {"loss": row.loss, **row.record}, position.epoch)
         numbers = {"loss": row.loss} | {
-            name.replace("val_", "validation ").replace("auroc", "AUROC"): value
+            name.replace("_", " ").replace("auroc", "AUROC"): value
             for name, value in row.record.items()
         }
-        said = [f"{name} {value:.4f}" for name, value in numbers.items() if value is not None]
+        said = [f"{name} {value:.3f}" for name, value in numbers.items() if value is not None]
         if row.epoch == position.best_epoch:
-            said[-1] += " (best so far)"
+            said[-1] += " (best)"
+        run = "" if self.config.seeds == 1 else f"{self.title}: "
         self.reporter.notice(
-            f"{self.title}: epoch {position.epoch} of {self.config.epochs}: {', '.join(said)}, "
-            f"{self.pace.images_per_second:,.1f} images/s"
+            f"{run}epoch {position.epoch} of {self.config.epochs}: {', '.join(said)}, "
+            f"{self.pace.images_per_second:,.0f} images/s"
         )
 
     @contextmanager

@@ -146,3 +146,5 @@ def test_the_page_of_a_finetuned_run_shows_how_it_learned(report: RunReport) -> 
     alternatives = [value for name, value in document.attributes if name == "alt"]
     assert alternatives == [f"learning of {report.name}; its numbers stand in history.csv"]
     assert "its head started as the logistic regression" in " ".join(document.texts)
+    assert "of epoch 2, validation macro AUROC 0.790" in document.texts
+    assert "3, all of them" in document.texts
