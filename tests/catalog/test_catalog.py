@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from itertools import product
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from cxrlearn.backbones.catalog import CATALOG
 from cxrlearn.backbones.load import build_network, load_backbone, without_values
 from cxrlearn.backbones.registry import resolve
 from cxrlearn.backbones.spec import BackboneSpec, FileWeights, LibraryWeights, ResolvedBackbone
+from cxrlearn.features.fingerprint import Fingerprint
 
 RECORDS = [pytest.param(spec, id=spec.name) for spec in CATALOG]
 CHOICES = [
@@ -65,6 +67,35 @@ def test_published_rule_is_the_default_and_the_originals_is_offered(spec: Backbo
     original = resolve(spec.name, preprocessing="original").preprocessing
     assert original.input_size == (224, 224)
     assert original.mean == (0.48145466, 0.4578275, 0.40821073)
+
+
+LIBRARY_NAMES = (
+    "timm:test_resnet",
+    "timm:test_vit4",
+    "timm:resnet10t",
+    "torchvision:resnet18",
+    "torchvision:vit_b_16",
+)
+
+
+@pytest.mark.parametrize("name", [*(spec.name for spec in CATALOG), *LIBRARY_NAMES])
+def test_the_fingerprint_of_every_choice_equals_its_stored_copy(name: str) -> None:
+    spec = resolve(name).spec
+    for variant, rule in product(spec.variants, spec.preprocessings):
+        for feature in variant.features:
+            made = Fingerprint(
+                backbone=spec.name,
+                arch=variant.arch,
+                pretrained_on=variant.pretrained_on,
+                weights="sha256:00",
+                feature=feature.id,
+                dim=feature.dim,
+                preprocessing=rule.identity(),
+                intensity="percentile",
+                precision="fp32",
+                store="float32",
+            )
+            assert Fingerprint.from_json(made.as_json()) == made
 
 
 @pytest.mark.parametrize("spec", RECORDS)

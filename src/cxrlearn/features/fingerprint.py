@@ -44,6 +44,11 @@ class Fingerprint:
     pixel_rules: int = PIXEL_RULES
     """Which generation of decoding and resizing made the pixels."""
 
+    def __post_init__(self) -> None:
+        """Keep values as JSON gives them back, so that a fingerprint equals its stored copy."""
+        for name, value in json.loads(self.as_json()).items():
+            object.__setattr__(self, name, value)
+
     def as_json(self) -> str:
         """Return the canonical text: sorted keys, no spaces, ASCII only."""
         return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))

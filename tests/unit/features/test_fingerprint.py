@@ -45,6 +45,15 @@ def test_a_fingerprint_survives_its_json() -> None:
     assert list(json.loads(text)) == sorted(field.name for field in fields(Fingerprint))
 
 
+def test_a_rule_of_tuples_equals_its_stored_copy() -> None:
+    rule: dict[str, Any] = {"steps": ({"size": (224, 160)},), "mean": (0.5,), "std": {1: 0.25}}
+    made = replace(FINGERPRINT, preprocessing=rule)
+    stored = Fingerprint.from_json(made.as_json())
+    assert stored == made
+    assert differences(made, stored) == []
+    assert made.digest == stored.digest
+
+
 @pytest.mark.parametrize("text", ["[]", '{"backbone": "x"}', "no json"])
 def test_a_foreign_fingerprint_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
