@@ -1,4 +1,4 @@
-"""What has to happen with the inputs of `shared/field-cases/dicom-*`, `tiff-*` and the other pictures."""
+"""What has to happen with the pictures among the inputs of `shared/field-cases`."""
 
 from __future__ import annotations
 
