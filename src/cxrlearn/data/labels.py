@@ -68,6 +68,11 @@ class Labels:
         index = np.where(self.known.all(axis=1), self.values.argmax(axis=1), -1)
         return index.astype(np.int64)
 
+    def select(self, rows: Sequence[int]) -> Labels:
+        """Return these rows, in that order."""
+        index = np.asarray(rows, dtype=np.intp)
+        return Labels(self.values[index], self.known[index], self.blank[index])
+
 
 def read_labels(manifest: Manifest, task: Task) -> Labels:
     """Read the labels of any set as `task` defines them.

@@ -153,19 +153,34 @@ def _check_paths(
 
 
 def _without_repeats(manifest: Manifest) -> Manifest:
-    """Leave out rows that repeat an earlier one in image and in every other cell."""
+    """Leave out rows that repeat an earlier one in image file and in every other cell.
+
+    Two files under one id (an accent in both of its forms) are no repeat: their labels are refused.
+    """
     times = Counter(manifest.image_ids)
     if len(times) == len(manifest):
         return manifest
     others = manifest.table.drop(columns=manifest.columns.path)
-    seen: set[tuple[object, ...]] = set()
+    seen: set[object] = set()
     kept = []
     for index, identity in enumerate(manifest.image_ids):
-        key = (identity, *others.iloc[index]) if times[identity] > 1 else (identity,)
+        repeated = times[identity] > 1
+        key = (
+            (identity, _file(manifest.paths[index]), *others.iloc[index]) if repeated else identity
+        )
         if key not in seen:
             seen.add(key)
             kept.append(index)
     return replace(manifest.select(kept), duplicates=len(manifest) - len(kept))
+
+
+def _file(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from all others; None where there is none."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):  # ValueError: a NUL character in the path
+        return None
+    return status.st_dev, status.st_ino
 
 
 def scan_folder(folder: str | Path, *, name: str = "images") -> Manifest:

@@ -168,3 +168,19 @@ def load_labels(sets: ImageSets, config: StudySettings, reporter: Reporter) -> L
     for message in one_class_labels(counts["train"], policy):
         reporter.warning(f"train: {message}")
     return LabelledSets(task, labels, counts)
+
+
+def sorted_by_id(sets: ImageSets, labelled: LabelledSets) -> tuple[ImageSets, LabelledSets]:
+    """Sort the rows of every split by image id, which is unique once labels have been read.
+
+    After this, nothing depends on the order of the rows in a file: batches, sums, ties, draws.
+    Messages about a file come before it, so they name rows in the order of the file.
+    """
+    manifests, labels = {}, {}
+    for name, manifest in sets.named().items():
+        order = sorted(range(len(manifest)), key=manifest.image_ids.__getitem__)
+        manifests[name] = manifest.select(order)
+        labels[name] = labelled.labels[name].select(order)
+    tests = {name: manifests[name] for name in sets.tests}
+    sets = replace(sets, train=manifests["train"], val=manifests.get("val"), tests=tests)
+    return sets, replace(labelled, labels=labels)

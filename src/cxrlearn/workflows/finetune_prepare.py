@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from cxrlearn.data.same_content import shared_files
 from cxrlearn.errors import DataError, UsageError
-from cxrlearn.workflows.datasets import load_labels, load_sets
+from cxrlearn.workflows.datasets import load_labels, load_sets, sorted_by_id
 from cxrlearn.workflows.finetune_folder import refuse_other_settings
 from cxrlearn.workflows.finetune_tensorboard import require_tensorboard
 from cxrlearn.workflows.null_control import permute_labelled
@@ -58,7 +58,7 @@ def prepare(config: FinetuneConfig, reporter: Reporter) -> Prepared:
     sets = load_sets(config, recorder)
     files = {name: manifest.paths for name, manifest in sets.named().items()}
     warn_of_shared_images(shared_files(files), recorder, strict=config.strict)
-    labelled = load_labels(sets, config, recorder)
+    sets, labelled = sorted_by_id(sets, load_labels(sets, config, recorder))
     if config.null:
         labelled = permute_labelled(sets, labelled, seed=config.seed)
     tests = list(sets.tests.values())

@@ -12,7 +12,7 @@ from cxrlearn.runtime.atomic import disk_errors, write_text
 from cxrlearn.runtime.devices import resolve_device
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
-from cxrlearn.workflows.datasets import load_labels, load_sets
+from cxrlearn.workflows.datasets import load_labels, load_sets, sorted_by_id
 from cxrlearn.workflows.evaluate_splits import evaluate_splits
 from cxrlearn.workflows.near_duplicate_warning import near_duplicate_warnings
 from cxrlearn.workflows.null_control import permute_labels
@@ -79,7 +79,7 @@ def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
     """
     recorder = Recorder(reporter)
     sets = load_sets(config, recorder)
-    labelled = load_labels(sets, config, recorder)
+    sets, labelled = sorted_by_id(sets, load_labels(sets, config, recorder))
     tests = list(sets.tests.values())
     check_columns(config, sets.val, tests)
     others = tests if sets.val is None else [sets.val, *tests]

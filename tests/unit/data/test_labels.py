@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -334,6 +335,19 @@ def test_exact_repeats_are_one_row_of_labels(tmp_path: Path) -> None:
     file.write_text("Path,Edema\na.png,1\na.png,1\nb.png,0\n")
 
     assert _read(read_manifest(file, name="train"), "Edema").values.tolist() == [[1], [0]]
+
+
+def test_two_files_under_one_id_are_no_repeat_and_are_refused(tmp_path: Path) -> None:
+    names = [unicodedata.normalize(form, "röntgen.png") for form in ("NFC", "NFD")]
+    for number, name in enumerate(names):
+        (tmp_path / name).write_bytes(bytes([number]))
+    if len(list(tmp_path.iterdir())) == 1:
+        pytest.skip("this file system takes both spellings for one name")
+    file = tmp_path / "train.csv"
+    file.write_text(f"Path,Edema\n{names[0]},1\n{names[1]},1\n", encoding="utf-8")
+
+    with pytest.raises(DataError, match=r"row 3: 'röntgen\.png' stands in row 2 already"):
+        _read(read_manifest(file, name="train"), "Edema")
 
 
 def test_candidates_for_label_columns_are_those_of_zeros_and_ones(tmp_path: Path) -> None:

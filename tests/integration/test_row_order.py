@@ -1,0 +1,97 @@
+"""The order of the rows of a CSV decides nothing: not a bit of a probe, a score or a report."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.support.cli import done
+from tests.support.finetune_child import run_finetune
+from tests.support.small_study import FAST, PATIENTS, Row, Study, embedded_study, write_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+FILES = ("probe.safetensors", "probe.json", "predictions-test.csv", "table.csv", "split.csv")
+ONE_FILE = ("--csv", "all.csv", "--model", "cxr-tiny", "--class-columns", "Cardiomegaly,Effusion")
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """A study with age, sex and site, as three files and, in all.csv, as one."""
+    made = embedded_study(tmp_path_factory.mktemp("order") / "study")
+    for split in PATIENTS:
+        made.rewrite(split, with_traits)
+    whole = [{k: v for k, v in row.items() if k != "split"} for row in made.all_rows()]
+    write_rows(made.folder / "all.csv", whole)
+    (made.folder / "empty.toml").touch()
+    return made
+
+
+def with_traits(row: Row) -> Row:
+    number = int(row["patient_id"][1:])
+    traits = {"Age": str(40 + number % 7), "Sex": "FM"[number % 3 == 0], "site": "ab"[number % 2]}
+    return {**row, **traits}
+
+
+def shuffle(study: Study) -> None:
+    for name in (*PATIENTS, "all"):
+        rows = study.rows(name)
+        random.Random(7).shuffle(rows)  # noqa: S311 - not for secrets
+        assert rows != study.rows(name)
+        write_rows(study.folder / f"{name}.csv", rows)
+
+
+def outcome(study: Study, *args: object) -> dict[str, Any]:
+    """Probe; return report.json without its provenance, and the bytes of what is beside it."""
+    done("probe", "--quiet", "--name", "run", "--overwrite", *FAST, *args, cwd=study.folder)
+    run = study.folder / "runs/run"
+    report: dict[str, Any] = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    report.pop("provenance", None)
+    files = {file: (run / file).read_bytes() for file in FILES if (run / file).is_file()}
+    assert {"probe.json", "predictions-test.csv"} <= files.keys()
+    return {**report, **files}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(("--linear", "--epochs", 3, "--batch-size", 5), id="linear"),
+        pytest.param(("--C", "auto", "--subgroup", "site"), id="C by validation"),
+        pytest.param(("--solver", "sklearn", "--standardize"), id="scikit-learn"),
+        pytest.param(("--knn",), id="neighbours"),
+        pytest.param(
+            ("--train-fraction", "0.3,1", "--few-shot", 2, "--repeats", 2), id="label efficiency"
+        ),
+        pytest.param(
+            ("--config", "empty.toml", *ONE_FILE, "--linear", "--epochs", 2), id="drawn split"
+        ),
+    ],
+)
+def test_shuffled_rows_give_the_same_probe_report_and_predictions(
+    study: Study, tmp_path: Path, options: tuple[object, ...]
+) -> None:
+    own = study.copy(tmp_path / "study")
+    given = outcome(own, *options)
+    shuffle(own)
+    shuffled = outcome(own, *options)
+    assert [key for key in given if given[key] != shuffled[key]] == []
+    assert given.keys() == shuffled.keys()
+
+
+def test_shuffled_rows_give_the_same_finetuned_network(study: Study, tmp_path: Path) -> None:
+    own = study.copy(tmp_path / "study")
+    options = ("-m", "small-net", "--epochs", 1, "--batch-size", 8, "--learning-rate", 0.02)
+    found = []
+    for _ in range(2):
+        ended = run_finetune(*options, *FAST, "--name", "run", "--overwrite", cwd=own.folder)
+        assert ended.code == 0, ended.err
+        run = own.folder / "runs/run"
+        found.append(
+            [(run / name).read_bytes() for name in ("history.csv", "predictions-test.csv")]
+        )
+        shuffle(own)
+    assert found[0] == found[1]
