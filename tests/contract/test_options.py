@@ -30,7 +30,7 @@ BACKBONE = [
 ]  # fmt: skip
 DATA = [
     "--csv", "--train-csv", "--val-csv", "--test-csv", "--image-root", "--path-column",
-    "--intensity", "--limit",
+    "--path-prefix", "--path-suffix", "--intensity", "--limit",
 ]  # fmt: skip
 COMPUTE = [
     "--device", "--gpus", "--batch-size", "--workers", "--precision", "--allow-failures",
@@ -51,7 +51,8 @@ OPTIONS: dict[str, list[str]] = {
         "--origin", "--null", "--train-fraction", "--few-shot", "--repeats", "--memory-limit",
         "--verbose", "-v",
         "--split-column", "--split-by-image", "--patient-column", "--strict",
-        "--class-columns", "--task", "--positive", "--blank", "--uncertain", "--num-classes",
+        "--class-columns", "--task", "--positive", "--label-separator", "--blank",
+        "--uncertain", "--num-classes",
         "--features-dir", "--name", "--overwrite",
     ],
     "finetune": [
@@ -64,12 +65,14 @@ OPTIONS: dict[str, list[str]] = {
         "--cache-dir", "--replicates", "--seed", "--operating-point", "--subgroup",
         "--floor-columns", "--aggregate-by", "--aggregate", "--origin", "--verbose", "-v",
         "--split-column", "--split-by-image", "--patient-column", "--strict",
-        "--class-columns", "--task", "--positive", "--blank", "--uncertain", "--num-classes",
+        "--class-columns", "--task", "--positive", "--label-separator", "--blank",
+        "--uncertain", "--num-classes",
         "--features-dir", "--name", "--overwrite",
     ],
     "predict": [
         *SWITCHES,
-        "--run", "--csv", "--images", "--image-root", "--path-column", "--limit", "--weights",
+        "--run", "--csv", "--images", "--image-root", "--path-column", "--path-prefix",
+        "--path-suffix", "--limit", "--weights",
         "--offline", "--device", "--batch-size", "--workers", "--saliency", "--saliency-label",
         "--output", "-o", "--overwrite", "--allow-failures", "--features-dir", "--output-dir",
     ],

@@ -37,6 +37,8 @@ def embed(
     images: options.Images = None,
     image_root: options.ImageRoot = None,
     path_column: options.PathColumn = None,
+    path_prefix: options.PathPrefix = None,
+    path_suffix: options.PathSuffix = None,
     intensity: options.Intensity = None,
     limit: options.Limit = None,
     device: options.Device = None,

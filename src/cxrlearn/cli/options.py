@@ -69,6 +69,22 @@ PathColumn = Annotated[
         metavar="COLUMN",
     ),
 ]
+PathPrefix = Annotated[
+    str | None,
+    _option(
+        DATA,
+        "Replace OLD at the start of every image path by NEW, such as C:/data=images.",
+        metavar="OLD=NEW",
+    ),
+]
+PathSuffix = Annotated[
+    str | None,
+    _option(
+        DATA,
+        "Suffix of the image files, such as .jpg: added to paths without one, replacing any other.",
+        metavar=".EXT",
+    ),
+]
 SplitColumn = Annotated[
     str | None,
     _option(
@@ -112,7 +128,20 @@ Task = Annotated[
     _option(LABELS, "auto, binary, multilabel or multiclass. [default: auto]", metavar="TASK"),
 ]
 Positive = Annotated[
-    str | None, _option(LABELS, "Which of two text values is the positive one.", metavar="VALUE")
+    str | None,
+    _option(
+        LABELS,
+        "Which of two text values is the positive one, in every label column.",
+        metavar="VALUE",
+    ),
+]
+LabelSeparator = Annotated[
+    str | None,
+    _option(
+        LABELS,
+        "Sign between the findings of one cell, such as '|': each finding becomes a label.",
+        metavar="SIGN",
+    ),
 ]
 Blank = Annotated[
     str | None,

@@ -25,6 +25,8 @@ def predict(
     images: options.NewImages = None,
     image_root: options.ImageRoot = None,
     path_column: options.PathColumn = None,
+    path_prefix: options.PathPrefix = None,
+    path_suffix: options.PathSuffix = None,
     limit: options.Limit = None,
     weights: options.Weights = None,
     offline: options.Offline = None,

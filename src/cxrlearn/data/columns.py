@@ -30,7 +30,18 @@ PATH_NAMES = (
     "img",
 )
 """Names of the column of image paths, the most likely first; case, blanks and signs don't count."""
-PATIENT_NAMES = ("patient", "patientid", "patientnumber", "subject", "subjectid")
+PATIENT_NAMES = (
+    "patient",
+    "patientid",
+    "patientnumber",
+    "subject",
+    "subjectid",
+    "deidpatientid",
+    "participantid",
+    "personid",
+    "pid",
+    "mrn",
+)
 """Names of the column of patient ids."""
 SEX_NAMES = ("sex", "gender", "patientsex", "patientgender")
 """Names of the column of the patient's sex."""
@@ -44,9 +55,10 @@ SPLIT_NAMES = ("split",)
 OFF = "none"
 """The value of an option that switches a part off."""
 
-_IMAGE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     [".png", ".jpg", ".jpeg", ".dcm", ".dicom", ".tif", ".tiff", ".bmp", ".webp"]
 )
+"""How the names of image files end."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +95,33 @@ class ColumnChoice:
     """`--subgroup`"""
 
 
-def find_roles(file: Path, table: pd.DataFrame, choice: ColumnChoice) -> ColumnRoles:
+def find_roles(
+    file: Path, table: pd.DataFrame, choice: ColumnChoice, ambiguous: Sequence[str] = ()
+) -> ColumnRoles:
     """Decide which column is which.
 
+    Args:
+        file: for messages.
+        table: its cells.
+        choice: what the options say.
+        ambiguous: names that several columns of the file had, before they were numbered.
+
     Raises:
-        DataError: a column that an option names is not there, or none holds image paths.
+        DataError: a column that an option names is not there, none holds image paths, or what is
+            found by name is there more than once.
     """
     columns = [str(name) for name in table.columns]
+    for option, names, named in (
+        ("--path-column", PATH_NAMES, choice.path),
+        ("--patient-column", PATIENT_NAMES, choice.patient),
+        ("--split-column", SPLIT_NAMES, choice.split),
+    ):
+        twice = None if named is not None else _find(ambiguous, names)
+        if twice is not None:
+            raise DataError(
+                f"{file}: more than one column is called {twice!r}. Rename them, or name one: "
+                f"{option} '{twice} (column N)', N counted from 1."
+            )
     asked: dict[str, list[str | None]] = {
         "--path-column": [choice.path],
         "--patient-column": [None if choice.patient == OFF else choice.patient],
@@ -117,16 +149,24 @@ def find_roles(file: Path, table: pd.DataFrame, choice: ColumnChoice) -> ColumnR
 
 def _find(columns: Sequence[str], names: Sequence[str]) -> str | None:
     """Return the first column, in the order of `names`, whatever its case and signs."""
-    plain = ["".join(sign for sign in name.casefold() if sign.isalnum()) for name in columns]
+    plain = [plain_name(name) for name in columns]
     return next((columns[plain.index(name)] for name in names if name in plain), None)
+
+
+def plain_name(name: str) -> str:
+    """Return a column name without case, blanks and signs, as the lists of names write it."""
+    return "".join(sign for sign in name.casefold() if sign.isalnum())
+
+
+def is_image_name(text: str) -> bool:
+    """Tell whether a text ends as the name of an image file does."""
+    return PurePosixPath(text).suffix.lower() in IMAGE_SUFFIXES
 
 
 def _no_path_column(file: Path, table: pd.DataFrame, columns: Sequence[str]) -> str:
     parts = [f"{file} has no column of image paths (Path, image, filename and the like)."]
     likely = [name for name in columns if _holds_images(table[name])]
-    if any(_is_image_name(name) for name in columns):
-        parts.append("Its first row names an image: a header row is missing.")
-    elif likely:
+    if likely:
         parts.append(f"Column {likely[0]!r} looks like it: --path-column {likely[0]!r}.")
     elif len(columns) == 1:
         parts.append("It has one column only: separate cells by comma, semicolon or tab.")
@@ -137,8 +177,4 @@ def _no_path_column(file: Path, table: pd.DataFrame, columns: Sequence[str]) -> 
 
 def _holds_images(cells: pd.Series) -> bool:
     known = [cell for cell in cells.head(20) if cell is not None]
-    return bool(known) and all(_is_image_name(cell) for cell in known)
-
-
-def _is_image_name(text: str) -> bool:
-    return PurePosixPath(text).suffix.lower() in _IMAGE_SUFFIXES
+    return bool(known) and all(is_image_name(cell) for cell in known)

@@ -1,48 +1,94 @@
-"""Faults of a table, collected and raised together: a line each, with file, row and column."""
+"""Faults of a table, collected and raised together: a line each, with file, rows and column."""
 
 from __future__ import annotations
 
 import difflib
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cxrlearn.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 _SHOWN = 20
+_FIRST = 3  # rows and values that a line names
+
+
+@dataclass
+class _Kind:
+    """Equal complaints about one column."""
+
+    rows: list[int] = field(default_factory=list)
+    values: dict[str, None] = field(default_factory=dict)
 
 
 class Faults:
-    """What is wrong with one file."""
+    """What is wrong with one file; equal complaints become one line with the first rows."""
 
     def __init__(self, file: object) -> None:
         """Collect faults of `file`, which is named as the user wrote it."""
         self._file = str(file)
-        self._lines: list[str] = []
-        self._count = 0
+        self._kinds: dict[tuple[str | None, str], _Kind] = {}
 
-    def add(self, what: str, *, row: int | None = None, column: str | None = None) -> None:
-        """Note one fault; `row` counts from 1 at the header, as a spreadsheet does."""
-        self._count += 1
-        if len(self._lines) < _SHOWN:
-            places = [self._file]
-            if row is not None:
-                places.append(f"row {row}")
-            if column is not None:
-                places.append(f"column {column!r}")
-            self._lines.append(f"{', '.join(places)}: {what}")
+    def add(
+        self, what: str, *, row: int | None = None, column: str | None = None, value: str = ""
+    ) -> None:
+        """Note one fault; `row` counts from 1 at the header, as a spreadsheet does.
+
+        Args:
+            what: the complaint; equal ones about one column are joined.
+            row: where it was found.
+            column: the same.
+            value: the cell, if the complaint begins with it: "'x' is no label".
+        """
+        kind = self._kinds.setdefault((column, what), _Kind())
+        if row is not None:
+            kind.rows.append(row)
+        if value:
+            kind.values[value] = None
 
     def raise_if_any(self) -> None:
         """Raise all faults as one error.
 
         Raises:
-            DataError: there is at least one; the first 20 are spelled out.
+            DataError: there is at least one; the first 20 kinds are spelled out.
         """
-        if not self._count:
+        if not self._kinds:
             return
-        more = self._count - len(self._lines)
-        raise DataError("\n".join([*self._lines, *([f"and {more} more"] if more else [])]))
+        lines = [self._line(*key, kind) for key, kind in self._kinds.items()]
+        more = len(lines) - _SHOWN
+        raise DataError("\n".join([*lines[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]))
+
+    def _line(self, column: str | None, what: str, kind: _Kind) -> str:
+        places = [self._file]
+        if kind.rows:
+            places.append(listed_rows(kind.rows))
+        if column is not None:
+            places.append(f"column {column!r}")
+        first, *others = [*kind.values, ""]
+        start = f"{first!r} " if first else ""
+        also = f" (also {quoted(others[:-1], most=_FIRST)})" if others[:-1] else ""
+        return f"{', '.join(places)}: {start}{what}{also}"
+
+
+def listed_rows(rows: Sequence[int]) -> str:
+    """Return row numbers for a sentence: "row 3", "rows 3, 5", "rows 3, 5, 9 and 41 more"."""
+    if len(rows) == 1:
+        return f"row {rows[0]}"
+    more = len(rows) - _FIRST
+    first = ", ".join(map(str, rows[:_FIRST]))
+    return f"rows {first}" + (f" and {more:,} more" if more > 0 else "")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return "1 row", "2 rows", "1,000 rows".
+
+    Example:
+        >>> counted(1, "image"), counted(1200, "image")
+        ('1 image', '1,200 images')
+    """
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
 
 
 def quoted(names: Iterable[str], *, most: int = 40) -> str:

@@ -17,9 +17,12 @@ import numpy as np
 import pandas as pd
 
 from cxrlearn.data.columns import ColumnChoice, ColumnRoles, find_roles
-from cxrlearn.data.faults import Faults
+from cxrlearn.data.faults import Faults, counted
 from cxrlearn.data.image_ids import image_id, path_on_disk
 from cxrlearn.data.images import is_image_candidate
+from cxrlearn.data.path_mends import PathMends
+from cxrlearn.data.patients import FROM_PATH, names_nobody, patients_of_paths
+from cxrlearn.data.sex_and_view import plain_sex, plain_view
 from cxrlearn.data.tables import read_table
 from cxrlearn.errors import DataError
 
@@ -53,6 +56,8 @@ class Manifest:
     """Which column is which."""
     duplicates: int = 0
     """Rows that repeated another one exactly and were left out."""
+    read_notices: tuple[str, ...] = ()
+    """How the file was read, where that is not plain."""
 
     def __len__(self) -> int:
         """Return the number of rows."""
@@ -60,7 +65,7 @@ class Manifest:
 
     @property
     def patients(self) -> NDArray[np.object_]:
-        """(N,) patient ids as text, None where unknown."""
+        """(N,) patient ids as text, None where the cell is blank or names nobody."""
         if self.columns.patient is None:
             return np.full(len(self), None, dtype=object)
         return self.column(self.columns.patient)
@@ -68,17 +73,30 @@ class Manifest:
     @property
     def notices(self) -> tuple[str, ...]:
         """What the reader of results should know about the way the file was read."""
-        notices = []
+        notices = [f"{self.file}: {notice}" for notice in self.read_notices]
         if self.file is not None and self.columns.path != "Path":
             notices.append(f"{self.file}: image paths are those of column {self.columns.path!r}.")
         if self.duplicates:
-            notices.append(f"{self.file}: {self.duplicates} exact repeats of rows are left out.")
+            repeats = counted(self.duplicates, "exact repeat")
+            notices.append(f"{self.file}: {repeats} of rows left out.")
         return tuple(notices)
 
     def column(self, name: str) -> NDArray[np.object_]:
-        """Return the (N,) cells of a column: text or None."""
+        """Return the (N,) cells of a column: text or None.
+
+        Sex and view come in one spelling, and a patient id that names nobody is None; `table`
+        holds what the file says.
+        """
         cells: NDArray[np.object_] = self.table[name].to_numpy(dtype=object, copy=True)
-        return cells
+        plain = {
+            self.columns.sex: plain_sex,
+            self.columns.view: plain_view,
+            self.columns.patient: _known_patient,
+        }.get(name)
+        if plain is None:
+            return cells
+        spelling = {cell: plain(cell) for cell in set(cells)}
+        return np.array([spelling[cell] for cell in cells], dtype=object)
 
     def select(self, indices: Iterable[int], *, name: str | None = None) -> Manifest:
         """Return the rows at `indices` (0 to N - 1), in that order, as a manifest of their own."""
@@ -94,15 +112,22 @@ class Manifest:
         )
 
 
-def read_manifest(
+def _known_patient(cell: str | None) -> str | None:
+    return None if cell is None or names_nobody(cell) else cell
+
+
+def read_manifest(  # noqa: PLR0913 - what options say about one file, keyword-only
     file: str | Path,
     *,
     name: str,
     image_root: str | Path | None = None,
     path_column: str | None = None,
+    path_prefix: str | None = None,
+    path_suffix: str | None = None,
     patient_column: str | None = None,
     subgroups: Sequence[str] = (),
     split_column: str | None = None,
+    limit: int | None = None,
 ) -> Manifest:
     """Read a CSV or Parquet manifest.
 
@@ -111,45 +136,62 @@ def read_manifest(
         name: what to call the set.
         image_root: folder that paths are relative to; None is the manifest's own folder.
         path_column: column of image paths; None finds it by name.
-        patient_column: column of patient ids; None finds it by name, "none" turns patients off.
+        path_prefix: "OLD=NEW": paths that start with OLD start with NEW instead.
+        path_suffix: put at the end of paths without an image suffix, and in the place of another.
+        patient_column: column of patient ids; None finds it by name, or else in paths of a known
+            layout; "none" turns patients off.
         subgroups: columns that have to be there.
         split_column: column with train, val and test; None finds it by name.
+        limit: read the first rows only; None reads all.
 
     Raises:
         DataError: all faults of the file together, with row numbers.
+        UsageError: `path_prefix` or `path_suffix` is none.
     """
     file = Path(file)
+    mends = PathMends(path_prefix, path_suffix)
     root = file.parent if image_root is None else Path(image_root)
     content = read_table(file)
     choice = ColumnChoice(path_column, patient_column, split_column, tuple(subgroups))
-    roles = find_roles(file, content.frame, choice)
+    roles = find_roles(file, content.frame, choice, content.ambiguous)
     if not root.is_dir():
         raise DataError(f"--image-root {root}: no such folder.")
-    written = list(content.frame[roles.path])
-    _check_paths(file, roles.path, written, content.rows)
+    table, rows = content.frame.iloc[:limit], content.rows[:limit]
+    mended, notices = mends.apply(list(table[roles.path]))
+    written = _checked_paths(file, roles.path, mended, rows)
+    ids = tuple(image_id(path, root) for path in written)
+    if roles.patient is None and patient_column is None and (found := patients_of_paths(ids)):
+        table = table.assign(**{FROM_PATH: pd.Series(found, index=table.index, dtype=object)})
+        roles = replace(roles, patient=FROM_PATH)
+        notices.append(
+            f"no patient column; patients are taken from the paths, such as {found[0]!r} "
+            "(--patient-column none turns that off)."
+        )
     manifest = Manifest(
         name=name,
         file=file,
         image_root=root,
-        image_ids=tuple(image_id(path, root) for path in written),
+        image_ids=ids,
         paths=tuple(path_on_disk(path, root) for path in written),
-        table=content.frame,
-        rows=content.rows,
+        table=table,
+        rows=rows,
         columns=roles,
+        read_notices=(*content.notices, *notices),
     )
     return _without_repeats(manifest)
 
 
-def _check_paths(
+def _checked_paths(
     file: Path, column: str, written: Sequence[str | None], rows: Sequence[int]
-) -> None:
+) -> list[str]:
     faults = Faults(file)
     for path, row in zip(written, rows, strict=True):
         if path is None:
             faults.add("blank; every row needs the path of an image", row=row, column=column)
         elif _URL.match(path):
-            faults.add(f"{path!r} is a URL; images have to be files", row=row, column=column)
+            faults.add("is a URL; images have to be files", row=row, column=column, value=path)
     faults.raise_if_any()
+    return [path for path in written if path is not None]
 
 
 def _without_repeats(manifest: Manifest) -> Manifest:
@@ -183,8 +225,8 @@ def _file(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def scan_folder(folder: str | Path, *, name: str = "images") -> Manifest:
-    """List the images of a folder and its subfolders, sorted by id.
+def scan_folder(folder: str | Path, *, name: str = "images", limit: int | None = None) -> Manifest:
+    """List the images of a folder and its subfolders, sorted by id; the first `limit` of them.
 
     Hidden files and folders, side files (`._name`, `__MACOSX`) and files of other kinds (by suffix)
     are skipped; linked folders are entered once.
@@ -199,7 +241,7 @@ def scan_folder(folder: str | Path, *, name: str = "images") -> Manifest:
         raise DataError(f"--images {root}: no such folder.")
     found = sorted(
         (image_id(path.relative_to(root).as_posix(), root), path) for path in _walk(root)
-    )
+    )[:limit]
     if not found:
         raise DataError(f"--images {root}: no images in this folder or below.")
     ids = tuple(identity for identity, _ in found)

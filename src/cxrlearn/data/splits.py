@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from itertools import accumulate, combinations
 from typing import TYPE_CHECKING
 
-from cxrlearn.data.faults import Faults
+from cxrlearn.data.faults import Faults, listed_rows, quoted
+from cxrlearn.data.patients import counted_ids, nameless
 from cxrlearn.data.tasks import where
 from cxrlearn.errors import DataError
 
@@ -64,14 +65,26 @@ def by_column(manifest: Manifest, column: str) -> dict[str, Manifest]:
     Raises:
         DataError: blank cells or other values, with row numbers.
     """
+    cells = manifest.column(column)
+    folds = {cell for cell in cells if cell is not None}
+    if all(map(str.isdigit, folds)) and folds:
+        shown = quoted(sorted(folds, key=int), most=5)
+        raise DataError(
+            f"{where(manifest)}: column {column!r} holds folds ({shown}), and a split is train, "
+            "val or test. Write them in a column of their own, such as fold 0 as test, fold 1 as "
+            "val, the others as train, and name it with --split-column."
+        )
     faults = Faults(where(manifest))
     indices: dict[str, list[int]] = defaultdict(list)
-    for index, cell in enumerate(manifest.column(column)):
+    for index, cell in enumerate(cells):
         word = _WORDS.get((cell or "").casefold())
         if word is None:
-            what = "blank" if cell is None else repr(cell)
+            what = "blank" if cell is None else "is no split"
             faults.add(
-                f"{what}; expected train, val or test", row=manifest.rows[index], column=column
+                f"{what}; expected train, val or test",
+                row=manifest.rows[index],
+                column=column,
+                value=cell or "",
             )
         else:
             indices[word].append(index)
@@ -91,16 +104,23 @@ def by_patient(
             allow, and each set gets at least one patient.
 
     Raises:
-        DataError: no patient column, a blank id, or fewer than three patients.
+        DataError: no patient column, an id that names nobody, or fewer than three patients.
     """
     column = manifest.columns.patient
     if column is None:
         raise DataError(f"{where(manifest)} has no patient column: name it with --patient-column.")
-    faults = Faults(where(manifest))
-    for row, patient in zip(manifest.rows, manifest.patients, strict=True):
-        if patient is None:
-            faults.add("blank; a split by patient needs an id in every row", row=row, column=column)
-    faults.raise_if_any()
+    unknown = [
+        row
+        for row, patient in zip(manifest.rows, manifest.patients, strict=True)
+        if patient is None
+    ]
+    if unknown:
+        raise DataError(
+            f"{where(manifest)}, {listed_rows(unknown)}, column {column!r}: no patient id "
+            f"({counted_ids(nameless(manifest))}); a split by patient needs one in every row. Fill "
+            "them in, leave these rows out, or draw by image: --patient-column none "
+            "--split-by-image."
+        )
     return _drawn(manifest, list(manifest.patients), seed, fractions, "patients")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import zlib
@@ -12,16 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from cxrlearn.data.faults import Faults, did_you_mean, quoted
+from cxrlearn.data.csv_text import read_csv_text
+from cxrlearn.data.faults import did_you_mean, quoted
 from cxrlearn.errors import DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-_DELIMITERS = (",", ";", "\t", "|")
 _MISSING = frozenset({"", "nan", "<na>"})  # how pandas writes what is not there
-_BOM_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_BOMS = (
+    (b"\xff\xfe\x00\x00", "utf-32"),
+    (b"\x00\x00\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),  # Excel's "Unicode text"
+    (b"\xfe\xff", "utf-16"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,20 +35,28 @@ class Table:
     frame: pd.DataFrame
     """Text or None (missing); blanks around a cell are gone; columns and rows in file order."""
     rows: tuple[int, ...]
-    """Row number of each row of `frame`, the header being row 1."""
+    """Row number of each row of `frame`; the first line of the file is row 1."""
+    notices: tuple[str, ...] = ()
+    """How the file was read, where that is not plain."""
+    ambiguous: tuple[str, ...] = ()
+    """Names that several columns had; each has its number behind its name now."""
 
 
 def read_table(file: Path) -> Table:
-    """Read a CSV (comma, semicolon, tab or bar; plain or gzip) or Parquet file, known by content.
+    """Read a CSV (comma, semicolon, tab, bar or blanks; plain or gzip) or Parquet file.
+
+    The content decides what the file is, not its name.
 
     Raises:
-        DataError: missing, empty, not a table, of unknown encoding, without rows, with rows of
-            another length than the header, or with two columns of one name.
+        DataError: missing, empty, not a table, of unknown encoding, without rows, or with rows
+            longer than the header.
     """
     data = _unzipped(file, _read_bytes(file))
     if data.startswith(b"PAR1"):
         return _read_parquet(file, data)
-    return _read_csv(file, _decoded(file, data))
+    content = read_csv_text(file, _decoded(file, data))
+    columns = list(zip(*content.cells, strict=True))
+    return _table(file, content.header, columns, content.rows, content.notices)
 
 
 def _read_bytes(file: Path) -> bytes:
@@ -84,8 +96,15 @@ def _unzipped(file: Path, data: bytes) -> bytes:
 
 
 def _decoded(file: Path, data: bytes) -> str:
-    if data.startswith(_BOM_UTF16):  # Excel's "Unicode text"
-        return data.decode("utf-16", "replace")
+    for mark, encoding in (*_BOMS, *_unmarked_utf16(data)):
+        if data.startswith(mark):
+            try:
+                return data.decode(encoding).removeprefix("\ufeff")
+            except UnicodeDecodeError as error:
+                raise DataError(
+                    f"{file} is damaged or truncated: it begins as {encoding.upper()} text and "
+                    f"ends otherwise (byte {error.start:,})."
+                ) from error
     if b"\x00" in data:
         raise DataError(f"{file} is not a text file: expected CSV or Parquet.")
     try:
@@ -98,54 +117,13 @@ def _decoded(file: Path, data: bytes) -> str:
         ) from error
 
 
-def _read_csv(file: Path, text: str) -> Table:
-    records = _records(file, text)
-    header = next((record for record in records if any(record)), None)
-    if header is None:
-        raise DataError(f"{file} is blank: expected a header and a row for each image.")
-    names = _column_names(file, header)
-    faults = Faults(file)
-    rows, cells = [], []
-    for number, record in enumerate(records, start=1):
-        if record is header or not any(record):
-            continue
-        if any(record[len(names) :]) or len(record) < len(names):
-            faults.add(
-                f"{len(record)} cells, but the header has {len(names)}; "
-                "a cell with a comma in it needs quotes",
-                row=number,
-            )
-        rows.append(number)
-        cells.append(record[: len(names)])
-    faults.raise_if_any()
-    return _table(file, names, list(zip(*cells, strict=True)), rows)
-
-
-def _records(file: Path, text: str) -> list[list[str]]:
-    """Return every record, blank ones too: they count in a spreadsheet's row numbers."""
-    delimiter = _delimiter(text)
-    reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
-    )
-    records: list[list[str]] = []
-    try:
-        records.extend([cell.strip() for cell in record] for record in reader)
-    except csv.Error as error:
-        raise DataError(
-            f"{file}, row {len(records) + 1}: {error}. A quote is opened and not closed, or text "
-            "follows a closed one."
-        ) from error
-    return records
-
-
-def _delimiter(text: str) -> str:
-    """Return what cuts the header into most columns; the comma, if others do no better."""
-    head = text.lstrip("\r\n").splitlines()[:1]
-
-    def columns(delimiter: str) -> int:
-        return len(next(csv.reader(head, delimiter=delimiter, skipinitialspace=True), []))
-
-    return max(_DELIMITERS, key=columns)
+def _unmarked_utf16(data: bytes) -> list[tuple[bytes, str]]:
+    """Tell UTF-16 without its mark by its first sign: one of ASCII beside a zero."""
+    start = data[:2]
+    plain = len(start) == 2 and data[:4].count(b"\x00") == 2
+    if plain and start[1] == 0 and start[0] < 128:
+        return [(start, "utf-16-le")]
+    return [(start, "utf-16-be")] if plain and start[0] == 0 and start[1] < 128 else []
 
 
 def _read_parquet(file: Path, data: bytes) -> Table:
@@ -159,7 +137,7 @@ def _read_parquet(file: Path, data: bytes) -> Table:
         raise DataError(f"{file}: the Parquet file is damaged or truncated ({reason}).") from error
     # What pandas keeps for itself when it writes an index.
     kept = [at for at, name in enumerate(content.column_names) if not name.startswith("__index_")]
-    names = _column_names(file, [content.column_names[at] for at in kept])
+    names = [content.column_names[at] for at in kept]
     columns = [[_cell_text(value) for value in content.column(at).to_pylist()] for at in kept]
     return _table(file, names, columns, list(range(2, content.num_rows + 2)))
 
@@ -175,26 +153,36 @@ def _cell_text(value: Any) -> str:  # noqa: ANN401 - whatever Parquet holds
     return str(value).strip()
 
 
-def _column_names(file: Path, header: Sequence[str]) -> list[str]:
-    """Return the names, blank ones as pandas calls them."""
-    names = [name.strip() or f"Unnamed: {at}" for at, name in enumerate(header)]
-    twice = [name for name, count in Counter(names).items() if count > 1]
-    if twice:
-        raise DataError(f"{file}: more than one column is called {quoted(twice)}. Rename them.")
-    return names
-
-
 def _table(
-    file: Path, names: list[str], columns: Sequence[Iterable[str]], rows: Sequence[int]
+    file: Path,
+    header: Sequence[str],
+    columns: Sequence[Sequence[str]],
+    rows: Sequence[int],
+    notices: Sequence[str] = (),
 ) -> Table:
     if not rows:
         raise DataError(f"{file} has a header but no rows: expected a row for each image.")
+    # Columns without a name are called as pandas calls them.
+    names = [name.strip() or f"Unnamed: {at}" for at, name in enumerate(header)]
+    ambiguous, said, left_out = [], list(notices), set()
+    for name in [name for name, count in Counter(names).items() if count > 1]:
+        places = [at for at, other in enumerate(names) if other == name]
+        if all(columns[at] == columns[places[0]] for at in places):
+            left_out.update(places[1:])
+            said.append(f"column {name!r} is there {len(places)} times, with equal cells.")
+            continue
+        ambiguous.append(name)
+        for at in places:
+            names[at] = f"{name} (column {at + 1})"
+        renamed = quoted(names[at] for at in places)
+        said.append(f"{len(places)} columns are called {name!r}; they are read as {renamed}.")
     frame = pd.DataFrame(
         {
             name: pd.Series(
-                [None if cell.casefold() in _MISSING else cell for cell in cells], dtype=object
+                [None if cell.casefold() in _MISSING else cell for cell in column], dtype=object
             )
-            for name, cells in zip(names, columns, strict=True)
+            for at, (name, column) in enumerate(zip(names, columns, strict=True))
+            if at not in left_out
         }
     )
-    return Table(frame, tuple(rows))
+    return Table(frame, tuple(rows), tuple(said), tuple(ambiguous))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cxrlearn.data.labels import (
@@ -14,8 +14,13 @@ from cxrlearn.data.labels import (
     suggest_class_columns,
 )
 from cxrlearn.data.manifest import Manifest, read_manifest
-from cxrlearn.data.splits import by_column, by_image, by_patient, patient_overlap
+from cxrlearn.data.splits import by_column, by_image, by_patient
 from cxrlearn.errors import DataError, UsageError
+from cxrlearn.workflows.patient_warnings import (
+    overlap_warnings,
+    patient_warnings,
+    shares_warnings,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,47 +56,56 @@ def load_sets(config: StudySettings, reporter: Reporter) -> ImageSets:
 
     Raises:
         DataError: a fault of a manifest, an empty split, or, with `--strict`, a shared patient.
-        UsageError: a split has to be drawn and there is no patient column.
+        UsageError: a split has to be drawn and no patients are known.
     """
-    whole = _separate_files(config) if config.csv is None else _one_file(config, config.csv)
-    sets = whole if config.limit is None else _limited(whole, config.limit)
-    for name, manifest in sets.named().items():
-        if len(manifest) == 0:
-            raise DataError(f"{manifest.file}: the split {name!r} has no images.")
-        for notice in manifest.notices:
-            reporter.notice(notice)
-    _warn_of_overlap(sets, config, reporter)
+    if config.csv is None:
+        sets = _separate_files(config, reporter)
+    else:
+        sets = _divided(config, _read(config, config.csv, "all", reporter))
+    for message in shares_warnings(sets) if sets.drawn else ():
+        reporter.warning(message)
+    for message in overlap_warnings(sets.named()):
+        if config.strict:
+            raise DataError(f"{message} Without --strict this is a warning.")
+        reporter.warning(message)
     return sets
 
 
-def _separate_files(config: StudySettings) -> ImageSets:
-    files = zip(config.test_names(), config.test_csv, strict=True)
-    tests = {name: _read(config, file.path, name) for name, file in files}
-    val = None if config.val_csv is None else _read(config, config.val_csv, "val")
+def _separate_files(config: StudySettings, reporter: Reporter) -> ImageSets:
     if config.train_csv is None:  # the config has refused this
         raise UsageError("--train-csv is missing.")
-    return ImageSets(
-        _read(config, config.train_csv, "train"), val, tests, "the split of the given files"
-    )
+    train = _read(config, config.train_csv, "train", reporter)
+    val = None if config.val_csv is None else _read(config, config.val_csv, "val", reporter)
+    files = zip(config.test_names(), config.test_csv, strict=True)
+    tests = {name: _read(config, file.path, name, reporter) for name, file in files}
+    return ImageSets(train, val, tests, "the split of the given files")
 
 
-def _read(config: StudySettings, file: Path, name: str) -> Manifest:
-    return read_manifest(
+def _read(config: StudySettings, file: Path, name: str, reporter: Reporter) -> Manifest:
+    manifest = read_manifest(
         file,
         name=name,
         image_root=config.image_root,
         path_column=config.path_column,
+        path_prefix=config.path_prefix,
+        path_suffix=config.path_suffix,
         patient_column=config.patient_column,
         split_column=config.split_column,
+        limit=config.limit,
     )
+    for notice in manifest.notices:
+        reporter.notice(notice)
+    for message in patient_warnings(manifest, config):
+        reporter.warning(message)
+    return manifest
 
 
-def _one_file(config: StudySettings, file: Path) -> ImageSets:
-    whole = _read(config, file, "all")
-    column = whole.columns.split
+def _divided(config: StudySettings, whole: Manifest) -> ImageSets:
+    """Divide one manifest by its split column, or else draw a split."""
+    file, column = whole.file, whole.columns.split
     if column is not None:
         parts = by_column(whole, column)
-        origin, drawn = f"column {column!r} of {file.name}", False
+        origin, drawn = f"column {column!r} of {file.name if file else whole.name}", False
     elif whole.columns.patient is not None:
         parts = by_patient(whole, seed=config.seed)
         origin, drawn = f"drawn by patient, 70/10/20, seed {config.seed}", True
@@ -100,36 +114,15 @@ def _one_file(config: StudySettings, file: Path) -> ImageSets:
         origin, drawn = f"drawn by image, 70/10/20, seed {config.seed}", True
     else:
         raise UsageError(
-            f"{file} has neither a split column nor a patient column, so a patient could land in "
-            "train and "
-            "in test. Name one (--split-column, --patient-column), or allow it with "
-            "--split-by-image."
+            f"{file} has neither a split column nor a patient column, and its paths name no "
+            "patients, so a patient could be in train and in test. Name one (--split-column, "
+            "--patient-column), or allow it with --split-by-image."
         )
     missing = [name for name in ("train", "test") if name not in parts]
     if missing:
-        raise DataError(f"{file}: no rows for {' and '.join(missing)} ({origin}).")
+        limited = "" if config.limit is None else f", of the first {config.limit} (--limit)"
+        raise DataError(f"{file}: no rows for {' and '.join(missing)} ({origin}{limited}).")
     return ImageSets(parts["train"], parts.get("val"), {"test": parts["test"]}, origin, drawn)
-
-
-def _limited(sets: ImageSets, limit: int) -> ImageSets:
-    """Keep the first rows of every split."""
-    first = {
-        name: manifest.select(range(min(limit, len(manifest))))
-        for name, manifest in sets.named().items()
-    }
-    tests = {name: first[name] for name in sets.tests}
-    return replace(sets, train=first["train"], val=first.get("val"), tests=tests)
-
-
-def _warn_of_overlap(sets: ImageSets, config: StudySettings, reporter: Reporter) -> None:
-    for overlap in patient_overlap(sets.named()):
-        message = (
-            f"{overlap.patients} patients are both in {overlap.a} and in {overlap.b} "
-            f"(such as {', '.join(overlap.examples)}): results on {overlap.b} will look too good."
-        )
-        if config.strict:
-            raise DataError(f"{message} Without --strict this is a warning.")
-        reporter.warning(message)
 
 
 @dataclass(frozen=True)

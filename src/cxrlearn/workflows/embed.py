@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from cxrlearn.data.columns import OFF
 from cxrlearn.data.image_root import wrong_root_hint
 from cxrlearn.data.manifest import read_manifest, scan_folder
 from cxrlearn.errors import FeatureFileError
@@ -172,11 +173,18 @@ def run_embed(
 def manifests_of(config: EmbedConfig) -> list[Manifest]:
     """Read every manifest of a config, or scan its folder."""
     if config.images is not None:
-        return [scan_folder(config.images)]
+        return [scan_folder(config.images, limit=config.limit)]
     paths = [config.csv, config.train_csv, config.val_csv, *(file.path for file in config.test_csv)]
     return [
         read_manifest(
-            path, name=path.stem, image_root=config.image_root, path_column=config.path_column
+            path,
+            name=path.stem,
+            image_root=config.image_root,
+            path_column=config.path_column,
+            path_prefix=config.path_prefix,
+            path_suffix=config.path_suffix,
+            patient_column=OFF,
+            limit=config.limit,
         )
         for path in paths
         if path is not None
@@ -200,9 +208,7 @@ def _load_images(config: EmbedConfig, reporter: Reporter) -> list[Image]:
         hint = wrong_root_hint(manifest)
         if hint is not None:
             reporter.warning(hint)
-    return unique_images(
-        image for manifest in manifests for image in images_of(manifest)[: config.limit]
-    )
+    return unique_images(image for manifest in manifests for image in images_of(manifest))
 
 
 def _prepare(

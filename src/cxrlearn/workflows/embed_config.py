@@ -46,6 +46,10 @@ class EmbedConfig:
     """Folder the image paths are relative to; None is each manifest's own."""
     path_column: str | None = None
     """Column with the image paths; None finds it by name."""
+    path_prefix: str | None = None
+    """`OLD=NEW`: what every image path starts with, and what to write instead."""
+    path_suffix: str | None = None
+    """Suffix of the image files, for paths that lack it or have another."""
     intensity: Literal["percentile", "minmax"] = "percentile"
     """How 16-bit files and DICOM without a window become grey."""
     limit: int | None = None

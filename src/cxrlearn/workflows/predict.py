@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cxrlearn.data.columns import OFF
 from cxrlearn.data.faults import did_you_mean, quoted
 from cxrlearn.data.image_root import wrong_root_hint
 from cxrlearn.data.manifest import read_manifest, scan_folder
@@ -158,15 +159,19 @@ def _check_label(run: FinishedRun, config: PredictConfig) -> None:
 
 
 def _manifest(config: PredictConfig, reporter: Reporter) -> Manifest:
-    """Read the manifest or scan the folder, and keep the first rows if asked."""
+    """Read the manifest or scan the folder."""
     if config.images is not None:
-        manifest = scan_folder(config.images)
+        manifest = scan_folder(config.images, limit=config.limit)
     elif config.csv is not None:
         manifest = read_manifest(
             config.csv,
             name=config.csv.stem,
             image_root=config.image_root,
             path_column=config.path_column,
+            path_prefix=config.path_prefix,
+            path_suffix=config.path_suffix,
+            patient_column=OFF,
+            limit=config.limit,
         )
     else:  # PredictConfig has refused this
         raise UsageError("no images: give --csv FILE or --images DIR.")
@@ -175,8 +180,7 @@ def _manifest(config: PredictConfig, reporter: Reporter) -> Manifest:
     hint = wrong_root_hint(manifest)
     if hint is not None:
         reporter.warning(hint)
-    limit = config.limit
-    return manifest if limit is None else manifest.select(range(min(limit, len(manifest))))
+    return manifest
 
 
 def _caution(run: FinishedRun, config: PredictConfig, reporter: Reporter) -> None:

@@ -33,6 +33,10 @@ class PredictConfig:
     """Folder the image paths are relative to; None is the manifest's own."""
     path_column: str | None = None
     """Column with the image paths; None finds it by name."""
+    path_prefix: str | None = None
+    """`OLD=NEW`: what every image path starts with, and what to write instead."""
+    path_suffix: str | None = None
+    """Suffix of the image files, for paths that lack it or have another."""
     limit: int | None = None
     """Use the first rows only."""
 

@@ -65,6 +65,10 @@ class ProbeConfig:
     """Folder the image paths are relative to; None is each manifest's own."""
     path_column: str | None = None
     """Column with the image paths; None finds it by name."""
+    path_prefix: str | None = None
+    """`OLD=NEW`: what every image path starts with, and what to write instead."""
+    path_suffix: str | None = None
+    """Suffix of the image files, for paths that lack it or have another."""
     split_column: str | None = None
     """Column of `csv` with train, val or test; None finds `split`."""
     split_by_image: bool = False
@@ -72,7 +76,9 @@ class ProbeConfig:
     class_columns: tuple[str, ...] = ()
     """Label columns."""
     positive: str | None = None
-    """Which of two text values is positive."""
+    """Which of two text values is positive, in every label column."""
+    label_separator: str | None = None
+    """Sign between the findings of one cell; None: a cell holds one value."""
     task: Literal["auto", "binary", "multilabel", "multiclass"] = "auto"
     """What the label columns are taken as."""
     num_classes: int | None = None

@@ -42,8 +42,9 @@ HIDDEN = frozenset({"part_rows", "part_seconds"})
 DATA_KEYS = frozenset(
     {
         "csv", "train_csv", "val_csv", "test_csv", "images", "image_root", "path_column",
-        "split_column", "split_by_image", "class_columns", "positive", "task", "num_classes",
-        "blank", "uncertain", "patient_column", "intensity", "strict", "subgroup",
+        "path_prefix", "path_suffix",
+        "split_column", "split_by_image", "class_columns", "positive", "label_separator", "task",
+        "num_classes", "blank", "uncertain", "patient_column", "intensity", "strict", "subgroup",
         "floor_columns", "origin",
     }
 )  # fmt: skip

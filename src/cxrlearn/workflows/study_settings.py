@@ -44,6 +44,14 @@ class StudySettings(Protocol):
         """Column with the image paths."""
 
     @property
+    def path_prefix(self) -> str | None:
+        """`OLD=NEW`, for the start of every image path."""
+
+    @property
+    def path_suffix(self) -> str | None:
+        """Suffix of the image files."""
+
+    @property
     def split_column(self) -> str | None:
         """Column of `csv` with train, val or test."""
 
@@ -58,6 +66,10 @@ class StudySettings(Protocol):
     @property
     def positive(self) -> str | None:
         """Which of two text values is positive."""
+
+    @property
+    def label_separator(self) -> str | None:
+        """Sign between the findings of one cell."""
 
     @property
     def task(self) -> Literal["auto", "binary", "multilabel", "multiclass"]:

@@ -46,8 +46,12 @@ test_csv = "test.csv"        # several: ["internal=test.csv", "external=other.cs
 # csv = "all.csv"            # instead of the three: by its split column, or 70/10/20 by patient
 # image_root = "images"      # default: the folder of each csv
 # path_column = "Path"
+# path_prefix = "C:/data/=images/"   # paths that start with C:/data/ are in images/
+# path_suffix = ".jpg"       # for paths without a suffix, or with another
 # patient_column = "patient_id"
 class_columns = ["Cardiomegaly", "Effusion"]   # put your label columns here
+# positive = "Yes"           # for labels in words
+# label_separator = "|"      # for one column of findings such as Effusion|Mass
 # blank = "mask"             # what a blank label means: mask or zeros
 # uncertain = "mask"         # what -1 means: mask, zeros or ones
 """

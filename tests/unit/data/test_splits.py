@@ -60,7 +60,7 @@ def test_other_words_are_listed_with_their_rows(tmp_path: Path) -> None:
 
     start = f"{tmp_path / 'all.csv'}, row"
     assert str(caught.value).splitlines() == [
-        f"{start} 3, column 'fold': '2'; expected train, val or test",
+        f"{start} 3, column 'fold': '2' is no split; expected train, val or test",
         f"{start} 4, column 'fold': blank; expected train, val or test",
     ]
 
@@ -119,7 +119,9 @@ def test_a_split_by_patient_needs_an_id_in_every_row(tmp_path: Path) -> None:
 
     with pytest.raises(DataError, match=r"a\.csv has no patient column: name it with --patient-c"):
         by_patient(without, seed=0)
-    with pytest.raises(DataError, match=r"all\.csv, row 3, column 'patient_id': blank; a split by"):
+    with pytest.raises(
+        DataError, match=r"row 3, column 'patient_id': no patient id \(blank in 1 row"
+    ):
         by_patient(blank, seed=0)
     with pytest.raises(DataError, match=r"few\.csv: 2 patients can't be split in three\."):
         by_patient(few, seed=0)

@@ -90,7 +90,7 @@ def test_a_patient_in_two_splits_is_told_or_with_strict_refused(folder: Path) ->
     listener = Listener()
     load_sets(config(folder), listener)
     assert listener.warnings == [
-        "1 patients are both in train and in val (such as 5): results on val will look too good."
+        "1 patient is both in train and in val (such as 5): results on val will look too good."
     ]
     with pytest.raises(DataError, match="both in train and in val"):
         load_sets(config(folder, strict=True), listener)
