@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL.ImageFile import ImageFile
 
+_BLOCK = 1 << 20  # pixels at once: sums take 32 bits a channel
 _OTHER_ORDER = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 
 
@@ -53,13 +54,13 @@ def deep_channels_grey(
         UnreadableImageError: channels that are neither colour nor grey with alpha.
     """
     if rawmode.startswith("LA"):
-        return _over_black(_grey_and_alpha(data))
+        return over_black(_grey_and_alpha(data))
     if not rawmode.startswith(("RGB;", "RGBA;", "RGBX;")):
         channels = rawmode.partition(";")[0]
         raise UnreadableImageError(f"16 bits a channel in {channels}: save it as grey")
     with opener(io.BytesIO(data)) as upper, opener(io.BytesIO(data)) as lower:
         _swap_bytes(lower, rawmode[:-1] + _OTHER_ORDER[rawmode[-1]])
-        return _over_black(np.asarray(upper).astype(np.uint16) << 8 | np.asarray(lower))
+        return over_black(np.asarray(upper).astype(np.uint16) << 8 | np.asarray(lower))
 
 
 def _swap_bytes(image: ImageFile, rawmode: str) -> None:
@@ -78,11 +79,17 @@ def _grey_and_alpha(data: bytes) -> NDArray[np.uint16]:
     return np.asarray(halves[..., 0::2] << 8 | halves[..., 1::2], dtype=np.uint16)
 
 
-def _over_black(channels: NDArray[np.uint16]) -> NDArray[np.uint16]:
-    """Return (H, W) from (H, W, 2 to 4): ITU-R 601 luma as Pillow rounds it, times alpha.
+def over_black(channels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return (H, W) from (H, W, 2 to 4): ITU-R 601 luma as Pillow rounds it, times alpha."""
+    grey = np.empty(channels.shape[:2], dtype=np.uint16)
+    rows = max(1, _BLOCK // channels.shape[1])
+    for start in range(0, len(channels), rows):
+        grey[start : start + rows] = _luma_over_black(channels[start : start + rows])
+    return grey
 
-    All sums stay below 2**32.
-    """
+
+def _luma_over_black(channels: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """Return (h, W) from (h, W, 2 to 4); all sums stay below 2**32."""
     wide: NDArray[Any] = channels.astype(np.uint32)
     grey = wide[..., 0]
     if channels.shape[2] >= 3:

@@ -5,12 +5,17 @@ The content tells the format, never the name.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from cxrlearn.data.intensity import Intensity, Radiograph
 from cxrlearn.data.pictures import decode_picture
+from cxrlearn.data.reasons import TO_PNG
+from cxrlearn.data.regular_files import open_regular
+from cxrlearn.data.size_limit import MAX_FILE_BYTES
 from cxrlearn.errors import UnreadableImageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["Intensity", "Radiograph", "decode_radiograph", "is_image_candidate", "read_radiograph"]
 
@@ -23,11 +28,18 @@ _PICTURES: Final = (
     (b"MM\x00+", "TIFF"),
     (b"BM", "BMP"),
 )
+_OTHER_PICTURES: Final = (
+    (b"GIF8", "GIF"),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
+    (b"\xff\x4f\xff\x51", "JPEG 2000"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
+    (b"P5", "PGM"),
+    (b"P6", "PPM"),
+)
+"""First bytes of pictures that are not read."""
 _STRANGERS: Final = (
     (b"\x00\x05\x16\x07", "an AppleDouble side file of macOS"),
-    (b"GIF8", "a GIF picture"),
-    (b"\x00\x00\x00\x0cjP  ", "a JPEG 2000 picture"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 picture"),
     (b"%PDF", "a PDF document"),
     (b"PK\x03\x04", "a zip archive"),
     (b"\x1f\x8b", "a gzip archive"),
@@ -67,6 +79,10 @@ def decode_radiograph(data: bytes, *, intensity: Intensity = "percentile") -> Ra
         from cxrlearn.data.dicom import decode_dicom  # noqa: PLC0415 - other formats do without pydicom
 
         return decode_dicom(data, intensity)
+    if kind == "TIFF":
+        from cxrlearn.data.tiff import decode_tiff  # noqa: PLC0415 - as above
+
+        return decode_tiff(data, intensity)
     return decode_picture(data, kind, intensity)
 
 
@@ -83,10 +99,12 @@ def read_file(path: str | Path) -> bytes:
     """Return the bytes of an image file.
 
     Raises:
-        UnreadableImageError: it is missing, a folder, or may not be read.
+        UnreadableImageError: it is missing, no regular file, larger than `MAX_FILE_BYTES`, or may
+            not be read.
     """
     try:
-        return Path(path).read_bytes()
+        with open_regular(path) as file:
+            return file.read(MAX_FILE_BYTES)
     except FileNotFoundError as error:
         raise UnreadableImageError("file not found") from error
     except (IsADirectoryError, NotADirectoryError) as error:
@@ -128,6 +146,11 @@ def _sniff(data: bytes) -> str:
 
 
 def _what_else(data: bytes) -> str:
+    for start, name in _OTHER_PICTURES:
+        if data.startswith(start):
+            return f"a {name} picture, which is not read: {TO_PNG}"
+    if data[4:8] == b"ftyp":
+        return f"a HEIC, AVIF or video file, which is not read: {TO_PNG}"
     for start, name in _STRANGERS:
         if data.startswith(start):
             return f"not an image but {name} ({_READABLE})"

@@ -37,6 +37,8 @@ class Radiograph:
     """(H, W) uint8 grey, upright, bone bright; read-only."""
     constant: bool
     """All pixels of the file have one value, so `pixels` is all zeros."""
+    notices: tuple[str, ...] = ()
+    """What was read in another way than the file states, without the name of the file."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,10 @@ class Levels:
 def levels_of(pixels: NDArray[Any]) -> Levels:
     """Count the values of an (H, W) picture of whole numbers of at most 16 bits."""
     lowest = int(pixels.min())
-    # The offset keeps the index unsigned and the table short.
-    wide = pixels if lowest == 0 else pixels.astype(np.int32) - lowest
-    index = wide.astype(np.uint16, copy=False)
+    # The offset keeps the index unsigned and the table short; 16-bit arithmetic wraps to it.
+    index = pixels.astype(np.uint16, copy=lowest != 0)
+    if lowest != 0:
+        index -= np.uint16(lowest % 65536)
     counts = _count(index)
     return Levels(index, np.arange(counts.size, dtype=np.float64) + lowest, counts)
 
@@ -130,8 +133,12 @@ def stretch_numbers(pixels: NDArray[Any], intensity: Intensity) -> Radiograph:
         # In float64: interpolating between extremes of float32 would overflow.
         inner = np.percentile(finite.astype(np.float64), PERCENTILES)
         limits = (float(inner[0]), float(inner[1])) if inner[0] < inner[1] else limits
-    share = _between(pixels.astype(np.float64), *limits)
-    return Radiograph(_frozen(to_grey(share)), constant=False)
+    grey = np.empty(pixels.shape, dtype=np.uint8)
+    rows = max(1, _BLOCK // pixels.shape[1])  # a whole picture in float64 takes eight times as much
+    for start in range(0, len(pixels), rows):
+        block = pixels[start : start + rows].astype(np.float64)
+        grey[start : start + rows] = to_grey(_between(block, *limits))
+    return Radiograph(_frozen(grey), constant=False)
 
 
 def to_grey(share: Float) -> Grey:

@@ -1,4 +1,4 @@
-"""PNG, JPEG, TIFF, BMP and WebP files to grey, with Pillow as the decoder.
+"""PNG, JPEG, BMP, WebP and plain TIFF files to grey, with Pillow as the decoder.
 
 The format is known from the content before Pillow is asked, so that each file meets one decoder
 only, and Pillow's limit on the number of pixels (a warning at 89 megapixels, an error at 179) is
@@ -11,6 +11,7 @@ import io
 import struct
 import warnings
 import zlib
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -33,7 +34,8 @@ from cxrlearn.data.intensity import (
     stretch,
     stretch_numbers,
 )
-from cxrlearn.data.reasons import plain
+from cxrlearn.data.library_output import held_back
+from cxrlearn.data.reasons import TO_PNG, plain
 from cxrlearn.data.size_limit import check_size
 from cxrlearn.errors import UnreadableImageError
 
@@ -74,10 +76,12 @@ _FAULTS = (
     struct.error,
     zlib.error,
 )
+_UNSUPPORTED = ("not supported", "unsupported", "cannot handle")
+"""Words by which Pillow says that a file is sound, but not for it."""
 _ORIENTATION = 274  # the EXIF and TIFF tag
 _ORIENTATION_SOURCES = ("exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif")
 _PHOTOMETRIC = 262  # the TIFF tag; 0 is "white is zero"
-_TURNS: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
+TURNS: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
     4: lambda a: a[::-1],
@@ -89,28 +93,48 @@ _TURNS: Final[dict[int, Callable[[NDArray[Any]], NDArray[Any]]]] = {
 """How to turn the stored picture upright, by EXIF orientation (1 is upright)."""
 
 
-def decode_picture(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
+def decode_picture(data: bytes, kind: str, intensity: Intensity, *, page: int = 0) -> Radiograph:
     """Decode the bytes of a picture file.
 
     Args:
         data: the whole file.
         kind: a key of `OPENERS`.
         intensity: how values of more than 8 bits become grey.
+        page: which page of a TIFF holds the picture.
 
     Raises:
-        UnreadableImageError: the file is damaged, truncated, too large or holds several pictures.
+        UnreadableImageError: the file is damaged, truncated, too large, holds several pictures, or
+            is of a kind that is not supported.
     """
     with warnings.catch_warnings():
         # Pillow warns of odd metadata; whatever touches the pixels, it raises.
         warnings.simplefilter("ignore")
+        words: list[str] = []
         try:
             check_whole(data, kind)
-            return _decode(data, kind, intensity)
+            # libtiff writes to stderr; the other decoders of Pillow are silent.
+            with held_back() if kind == "TIFF" else nullcontext(words) as words:
+                pixels = _decode(data, kind, page)
         except _FAULTS as error:
-            raise UnreadableImageError(_reason(kind, error)) from error
+            raise UnreadableImageError(_reason(kind, error, words)) from error
+    return radiograph_of(pixels, intensity)
 
 
-def _reason(kind: str, error: BaseException) -> str:
+def radiograph_of(pixels: NDArray[Any], intensity: Intensity) -> Radiograph:
+    """Return (H, W) uint8 as it is, and deeper or signed values stretched.
+
+    Raises:
+        UnreadableImageError: no pixel has a finite value.
+    """
+    if pixels.dtype == np.uint8:
+        return as_stored(pixels.view(np.uint8))
+    if pixels.dtype.kind == "f" or pixels.dtype.itemsize > 2:
+        return stretch_numbers(pixels, intensity)
+    levels = levels_of(pixels)
+    return render(levels, stretch(levels, intensity))
+
+
+def _reason(kind: str, error: BaseException, words: list[str]) -> str:
     if isinstance(error, MemoryError):
         return f"not enough memory to decode this {kind}"
     if isinstance(error, DecompressionBombError):  # Pillow's own limit, for tiles and WebP
@@ -118,17 +142,28 @@ def _reason(kind: str, error: BaseException) -> str:
     text = plain(error)
     if "truncated" in text.lower() or isinstance(error, EOFError):
         return str(truncated(kind))
+    return _fault(kind, error, text, words)
+
+
+def _fault(kind: str, error: BaseException, text: str, words: list[str]) -> str:
+    if any(word in text.lower() for word in _UNSUPPORTED):
+        return f"this kind of {kind} is not supported ({text}): {TO_PNG}"
+    if words:  # libtiff says more than Pillow, which passes on a number
+        return f"damaged {kind}: {words[0]}"
     if isinstance(error, OSError | ValueError | SyntaxError) and "unpack" not in text:
         text = text.replace("not identified by this driver", "its header makes no sense")
         return f"damaged {kind}: {text}"
     return f"damaged {kind}: its header makes no sense"  # what stumbled was Python, over numbers
 
 
-def _decode(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
+def _decode(data: bytes, kind: str, page: int) -> NDArray[Any]:
+    """Return (H, W) uint8 grey, or the values of a deeper picture, upright."""
     with OPENERS[kind](io.BytesIO(data)) as image:
-        check_size(image.width, image.height)
+        if kind == "TIFF":
+            image.seek(page)
         rawmode = deep_rawmode(image)
-        pages = getattr(image, "n_frames", 1)
+        check_size(image.width, image.height, _bytes_per_pixel(image, rawmode))
+        pages = 1 if kind == "TIFF" else getattr(image, "n_frames", 1)
         if pages > 1:
             raise UnreadableImageError(f"a {kind} of {pages} pictures: a radiograph is one")
         image.decodermaxblock = len(data)  # all is in memory: read it at one go
@@ -137,13 +172,15 @@ def _decode(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
             _grey(image) if rawmode is None else deep_channels_grey(data, OPENERS[kind], rawmode)
         )
         if kind != "TIFF":  # Pillow has turned those itself
-            pixels = _TURNS.get(_orientation(image), _upright)(pixels)
-    if pixels.dtype == np.uint8:
-        return as_stored(pixels.view(np.uint8))
-    if pixels.dtype != np.uint16:
-        return stretch_numbers(pixels, intensity)
-    levels = levels_of(pixels)
-    return render(levels, stretch(levels, intensity))
+            pixels = TURNS.get(_orientation(image), _upright)(pixels)
+    return pixels
+
+
+def _bytes_per_pixel(image: ImageFile, rawmode: str | None) -> int:
+    if image.mode == "F" or image.mode.startswith("I"):
+        return 2 if image.mode.startswith("I;16") else 4
+    channels = 4 if image.has_transparency_data else len(image.getbands())
+    return channels if rawmode is None else 2 * channels
 
 
 def _upright(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+TO_PNG = "convert it to PNG, for example with ImageMagick: magick FILE NEW.png"
+"""How to convert a picture that is not read."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 

@@ -8,6 +8,8 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cxrlearn.data.regular_files import open_regular
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Mapping, Sequence
 
@@ -61,7 +63,7 @@ def _size(file: Path) -> int:
 
 
 def _sample(file: Path) -> bytes:
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         size = file.stat().st_size
         parts = []
         for start in (0, size // 2, max(0, size - SAMPLE)):
@@ -71,5 +73,5 @@ def _sample(file: Path) -> bytes:
 
 
 def _digest(file: Path) -> bytes:
-    with file.open("rb") as stream:
+    with open_regular(file) as stream:
         return hashlib.file_digest(stream, "sha256").digest()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from cxrlearn.data.images import read_file, read_radiograph
+from cxrlearn.data.regular_files import open_regular
 from cxrlearn.errors import UnreadableImageError
 from cxrlearn.features.rows import encode_id, place_of
 
@@ -115,7 +116,7 @@ def file_digest(path: str) -> bytes:
     Raises:
         OSError: it cannot be read.
     """
-    with open(path, "rb") as file:  # noqa: PTH123 - as above
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest().encode()
 
 

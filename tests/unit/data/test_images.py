@@ -298,7 +298,7 @@ def test_constant_pictures_are_zeros_and_say_so(value: int) -> None:
         (b"<!DOCTYPE html><html>404", "perhaps the message of a failed download"),
         (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", "an AppleDouble side file of macOS"),
         (bytes(4096), "all bytes are zero, as after an interrupted copy"),
-        (b"GIF89a" + bytes(30), "not an image but a GIF picture"),
+        (b"GIF89a" + bytes(30), "a GIF picture, which is not read: convert it to PNG"),
         (b"%PDF-1.7 and so on", "not an image but a PDF document"),
         (bytes([7, 200, 13, 9] * 50), "not an image of a known format: it begins with 07 c8"),
     ],
