@@ -20,14 +20,6 @@ PENDING = {
     "csv-placeholder-patient",
     "csv-preamble",
     "csv-ragged",
-    "dicom-broken-lut-refused",
-    "dicom-codestream-called-damaged",
-    "dicom-grey-in-colour",
-    "dicom-useless-display-settings",
-    "dicom-values-beyond-bits-stored",
-    "thumbnail-counts-as-picture",
-    "tiff-misread-silently",
-    "unsupported-called-damaged",
 }
 
 

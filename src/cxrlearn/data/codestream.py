@@ -24,6 +24,7 @@ JPEG_2000 = frozenset({"1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"})
 COMPRESSED = BASELINE | LOSSLESS | JPEG_LS | JPEG_2000
 
 # Tiles below 64 x 64 only cost time, and a damaged header asks for millions of them.
+_JP2 = b"\x00\x00\x00\x0cjP  "
 _SMALLEST_TILE = 64 * 64
 _SOI, _EOI = b"\xff\xd8", b"\xff\xd9"
 _SOS, _DHT, _DQT, _DRI, _LSE = 0xDA, 0xC4, 0xDB, 0xDD, 0xF8
@@ -34,6 +35,7 @@ _FRAME_MARKERS = {
     **dict.fromkeys(LOSSLESS, frozenset({0xC3})),
     **dict.fromkeys(JPEG_LS, frozenset({0xF7})),
 }
+_OTHER_FRAMES = frozenset(range(0xC0, 0xD0)) - {_DHT, 0xC8, 0xCC}
 # Inside the pixels 0xFF is followed by 0 (a stuffed byte) or is a restart marker; in JPEG-LS by
 # any byte below 0x80 (a stuffed bit).
 _MARKER_IN_JPEG = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
@@ -64,13 +66,21 @@ def sound_codestream(frame: bytes, syntax: str, container: Container) -> bytes:
         UnreadableImageError: the frame is cut off, damaged, in colour or of another size.
     """
     if syntax in JPEG_2000:
-        _check_jpeg_2000(frame, container)
-        return frame
+        codestream = _out_of_box(frame)
+        _check_jpeg_2000(codestream, container)
+        return codestream
     return _sound_jpeg(frame, syntax, container)
 
 
 def _damaged(what: str) -> UnreadableImageError:
     return UnreadableImageError(f"the compressed pixels are damaged: {what}")
+
+
+def _colour(channels: int) -> UnreadableImageError:
+    return UnreadableImageError(
+        f"a compressed picture in colour ({channels} channels): not a radiograph. If it is one, "
+        "decompress it with GDCM: gdcmconv --raw FILE NEW.dcm"
+    )
 
 
 def _segments(frame: bytes, last: int) -> Iterator[tuple[int, bytes, int]]:
@@ -115,12 +125,12 @@ def _check_frame_header(payload: bytes, syntax: str, container: Container) -> No
     if len(payload) < 6 or len(payload) != 6 + 3 * payload[5]:
         raise _damaged("the frame header has a wrong length")
     if payload[5] != 1:
-        raise UnreadableImageError(f"a colour picture ({payload[5]} channels): not a radiograph")
+        raise _colour(payload[5])
     precision = payload[0]
     if syntax in BASELINE and precision != 8:
         raise UnreadableImageError(
             f"JPEG Extended with {precision} bits a pixel, which GDCM does not decode reliably: "
-            "convert the file to JPEG Lossless or to an uncompressed syntax"
+            "decompress it with DCMTK: dcmdjpeg FILE NEW.dcm"
         )
     if not 2 <= precision <= 16 or (precision <= 8) != (container.bits_allocated == 8):
         raise _damaged(f"{precision} bits a pixel in a picture of {container.bits_allocated} bits")
@@ -148,6 +158,11 @@ def _check_scan_header(payload: bytes, *, lossless: bool) -> None:
 
 
 def _check_table(marker: int, payload: bytes, *, lossless: bool) -> None:
+    if marker in _OTHER_FRAMES:
+        raise UnreadableImageError(
+            f"JPEG of another process (SOF{marker - 0xC0}) than the transfer syntax says is not "
+            "supported: decompress it with DCMTK: dcmdjpeg FILE NEW.dcm"
+        )
     if marker == _DHT:
         _check_huffman(payload, lossless=lossless)
     elif marker == _DQT:
@@ -194,6 +209,33 @@ def _end_of_pixels(frame: bytes, start: int, markers: re.Pattern[bytes]) -> int:
     return found.end()
 
 
+def _out_of_box(frame: bytes) -> bytes:
+    """Return the codestream of a frame that was wrapped as a JP2 file (T.800 annex I).
+
+    DICOM asks for the bare codestream; GDCM and pydicom read both.
+    """
+    if not frame.startswith(_JP2):
+        return frame
+    position = 0
+    while position + 8 <= len(frame):
+        length, name = (
+            int.from_bytes(frame[position : position + 4], "big"),
+            frame[position + 4 : position + 8],
+        )
+        start = position + 8
+        if length == 1:  # the length follows in 64 bits
+            length, start = int.from_bytes(frame[start : start + 8], "big"), start + 8
+        end = len(frame) if length == 0 else position + length
+        if name == b"jp2h" and b"pclr" in frame[start:end]:
+            raise UnreadableImageError("JPEG 2000 with a palette in its JP2 box is not supported")
+        if end <= position or end > len(frame):
+            break
+        if name == b"jp2c":
+            return frame[start:end]
+        position = end
+    raise UnreadableImageError("the file is truncated: the JP2 box has no JPEG 2000 codestream")
+
+
 def _check_jpeg_2000(frame: bytes, container: Container) -> None:
     if not frame.startswith(b"\xff\x4f\xff\x51") or len(frame) < 48:
         raise _damaged("they do not begin as JPEG 2000 does")
@@ -201,7 +243,7 @@ def _check_jpeg_2000(frame: bytes, container: Container) -> None:
     left, top, tile_width, tile_height, tile_left, tile_top = offsets
     channels = int.from_bytes(frame[40:42], "big")
     if channels != 1:
-        raise UnreadableImageError(f"a colour picture ({channels} channels): not a radiograph")
+        raise _colour(channels)
     _check_size(height, width, container)
     # Offsets are legal in JPEG 2000 but senseless in DICOM, and GDCM trips over wild ones.
     if any((left, top, tile_left, tile_top)) or frame[43:45] != b"\x01\x01":

@@ -1,4 +1,4 @@
-"""DICOM files to grey: pydicom reads the header, GDCM the compressed pixels.
+"""DICOM files to grey: pydicom reads the header, GDCM the compressed pixels (`dicom_pixels`).
 
 Order of operations: stored values, modality LUT, display settings (or the picture's own range),
 inversion, padding to black.
@@ -10,20 +10,26 @@ import io
 import struct
 import warnings
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.encaps import encapsulate, get_frame
 from pydicom.errors import BytesLengthException, InvalidDicomError
-from pydicom.pixels.decoders.base import get_decoder
 
-from cxrlearn.data.codestream import COMPRESSED, Container, sound_codestream
-from cxrlearn.data.dicom_luts import display_share, modality_values
+from cxrlearn.data.dicom_display import display_share
+from cxrlearn.data.dicom_luts import modality_values
+from cxrlearn.data.dicom_pixels import (
+    OVERLAY_BIT_POSITIONS,
+    grey_of_colour,
+    stored_values,
+    within_bits_stored,
+)
 from cxrlearn.data.integrity import truncated
-from cxrlearn.data.intensity import Intensity, Levels, Radiograph, levels_of, render, stretch
+from cxrlearn.data.intensity import Intensity, Levels, Radiograph, levels_of, render
+from cxrlearn.data.pictures import radiograph_of
 from cxrlearn.data.reasons import plain
 from cxrlearn.data.size_limit import check_size
 from cxrlearn.errors import UnreadableImageError
@@ -50,13 +56,11 @@ _FAULTS = (
     struct.error,
     zlib.error,
 )
-_NATIVE = frozenset(
-    {uid.ImplicitVRLittleEndian, uid.ExplicitVRLittleEndian, uid.ExplicitVRBigEndian}
-)
 _WANTED = [
     "Modality",
     "SamplesPerPixel",
     "PhotometricInterpretation",
+    "PlanarConfiguration",
     "NumberOfFrames",
     "Rows",
     "Columns",
@@ -74,6 +78,12 @@ _WANTED = [
     "WindowCenter",
     "WindowWidth",
     "PresentationLUTShape",
+    *(
+        f"{colour}PaletteColorLookupTable{part}"
+        for colour in ("Red", "Green", "Blue")
+        for part in ("Descriptor", "Data")
+    ),
+    *OVERLAY_BIT_POSITIONS,
     "PixelData",
 ]
 """All that is read of a header: what is not needed cannot be what is wrong."""
@@ -118,7 +128,7 @@ def decode_dicom(data: bytes, intensity: Intensity) -> Radiograph:
             if any("end of file" in str(breach.message).lower() for breach in breaches):
                 raise truncated("DICOM file")
             _check_header(dataset)
-            return _render(dataset, _stored_values(dataset), intensity)
+            return _radiograph(dataset, stored_values(dataset), intensity)
         except _FAULTS as error:
             raise UnreadableImageError(_reason(error)) from error
 
@@ -128,13 +138,17 @@ def _reason(error: BaseException) -> str:
         return "not enough memory to decode this DICOM file"
     if isinstance(error, EOFError):
         return str(truncated("DICOM file"))
-    return f"damaged DICOM file: {plain(error) or type(error).__name__}"
+    # What stumbled was Python, over what the file says: its words would help nobody.
+    return "damaged DICOM file: its header or its pixels make no sense"
 
 
 def _read_header(data: bytes) -> Dataset:
     if uid.DeflatedExplicitVRLittleEndian.encode() in data[:2048]:
         # Inflating has no bound, and nobody deflates pixels.
-        raise UnreadableImageError("a deflated DICOM file: save it uncompressed")
+        raise UnreadableImageError(
+            "a deflated DICOM file is not supported: inflate it with DCMTK: "
+            "dcmconv --write-xfer-little FILE NEW.dcm"
+        )
     dataset = pydicom.dcmread(io.BytesIO(data), force=True, specific_tags=_WANTED)
     meta = getattr(dataset, "file_meta", None) or FileMetaDataset()
     if "TransferSyntaxUID" not in meta:
@@ -156,69 +170,53 @@ def _check_header(dataset: Dataset) -> None:
         raise UnreadableImageError(f"damaged DICOM file: {', '.join(lacking)} missing")
     if int(dataset.get("NumberOfFrames") or 1) > 1:
         frames = int(dataset.NumberOfFrames)
-        raise UnreadableImageError(f"a DICOM file of {frames} frames: a radiograph is one")
+        raise UnreadableImageError(
+            f"a DICOM file of {frames} frames: a radiograph is one. To get each as a picture, with "
+            "DCMTK: dcm2pnm --all-frames --write-png FILE NEW"
+        )
+    samples = int(dataset.get("SamplesPerPixel") or 1)
     photometric = plain(dataset.get("PhotometricInterpretation") or "MONOCHROME2", most=16)
-    if int(dataset.get("SamplesPerPixel") or 1) != 1 or not photometric.startswith("MONOCHROME"):
-        raise UnreadableImageError(f"a colour picture ({photometric}): not a radiograph")
-    check_size(int(dataset.Columns), int(dataset.Rows))
+    if samples != (1 if _has_one_channel(photometric) else 3):
+        raise UnreadableImageError(
+            f"damaged DICOM file: {samples} samples a pixel with {photometric}"
+        )
+    whole_bytes = -(-int(dataset.BitsAllocated) // 8)
+    check_size(int(dataset.Columns), int(dataset.Rows), samples * whole_bytes)
     _check_depth(dataset)
+
+
+def _has_one_channel(photometric: str) -> bool:
+    return photometric.startswith(("MONOCHROME", "PALETTE"))
 
 
 def _check_depth(dataset: Dataset) -> None:
     allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
     if allocated not in {8, 16} or not 1 <= stored <= allocated:
-        raise UnreadableImageError(f"{stored} bits stored in {allocated} are not supported")
+        raise UnreadableImageError(
+            f"{stored} bits stored in {allocated} are not supported: save it with 8 or 16 allocated"
+        )
     high = int(dataset.get("HighBit", stored - 1))
     if high != stored - 1:
         raise UnreadableImageError(f"high bit {high} with {stored} bits stored is not supported")
 
 
-def _stored_values(dataset: Dataset) -> NDArray[Any]:
-    """Return (H, W) integers as stored."""
-    syntax = dataset.file_meta.TransferSyntaxUID
-    size = int(dataset.Rows) * int(dataset.Columns) * int(dataset.BitsAllocated) // 8
-    if syntax in _NATIVE:
-        _check_length(len(dataset.PixelData), size)
-        plugin = ""
-    elif syntax == uid.RLELossless:
-        plugin = "pydicom"
-    elif syntax in COMPRESSED:
-        container = Container(int(dataset.Rows), int(dataset.Columns), int(dataset.BitsAllocated))
-        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        dataset.PixelData = encapsulate([sound_codestream(frame, syntax, container)])
-        plugin = "gdcm"
-    else:
-        raise UnreadableImageError(f"the transfer syntax {plain(syntax.name)} is not supported")
-    # One decoder by name: features must not depend on which others happen to be installed.
-    pixels, _ = get_decoder(syntax).as_array(dataset, index=0, decoding_plugin=plugin)
-    return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
-
-
-def _check_length(found: int, expected: int) -> None:
-    if found < expected:
-        raise UnreadableImageError(
-            f"the DICOM file is truncated: {found} of {expected} bytes of pixels"
-        )
-    if found >= 2 * expected:  # a little more is padding
-        raise UnreadableImageError(
-            f"damaged DICOM file: {found} bytes of pixels where its header needs {expected}"
-        )
-
-
-def _render(dataset: Dataset, stored: NDArray[Any], intensity: Intensity) -> Radiograph:
-    table = levels_of(stored)
+def _radiograph(dataset: Dataset, stored: NDArray[Any], intensity: Intensity) -> Radiograph:
+    photometric = str(dataset.get("PhotometricInterpretation") or "MONOCHROME2")
+    if not photometric.startswith("MONOCHROME"):
+        # Colours are what is to be seen: no window changes them, and none do those of a PNG.
+        return radiograph_of(grey_of_colour(dataset, stored), intensity)
+    values, notices = within_bits_stored(dataset, stored)
+    table = levels_of(values)
     padding = _padding(dataset, table.values)
     counts = np.where(padding, 0, table.counts)
-    levels = Levels(table.index, modality_values(dataset, table.values), counts)
+    changed, more = modality_values(dataset, table.values)
+    levels = Levels(table.index, changed, counts)
     if not levels.seen().any():
         return render(levels, np.zeros(padding.shape))
-    share = display_share(dataset, levels.values)
-    if share is None or np.ptp(share[levels.seen()]) == 0:
-        # Nothing would be left of the picture in a window that misses all its values.
-        share = stretch(levels, intensity)
+    share, aside = display_share(dataset, levels, intensity)
     if _is_inverse(dataset):
         share = 1 - share
-    return render(levels, np.where(padding, 0.0, share))
+    return replace(render(levels, np.where(padding, 0.0, share)), notices=(*notices, *more, *aside))
 
 
 def _is_inverse(dataset: Dataset) -> bool:

@@ -11,13 +11,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cxrlearn.data.reasons import plain
 from cxrlearn.errors import UnreadableImageError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from pydicom.dataset import Dataset
 
     Float = NDArray[np.float64]
+
+
+_EMPTY = "is empty"
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,17 @@ class LookupTable:
         chosen: Float = self.entries[place.astype(np.int64)]
         return chosen
 
+    def share(self, values: Float) -> Float:
+        """Return the share of full brightness of each value.
+
+        Full is what the bits say, unless the entries say otherwise: some fill fewer bits than
+        stated, or more. Then the table's own range counts.
+        """
+        low, high, top = self.entries.min(), self.entries.max(), 2**self.bits - 1
+        stated = 1 <= self.bits <= 16 and top / 2 < high <= top
+        bottom, full = (0.0, float(top)) if stated else (low, high)
+        return (self.apply(values) - bottom) / max(full - bottom, 1.0)
+
 
 @dataclass(frozen=True)
 class Window:
@@ -48,6 +65,12 @@ class Window:
     """In the same units."""
     function: str
     """LINEAR, LINEAR_EXACT or SIGMOID."""
+
+    def makes_sense(self) -> bool:
+        """Tell whether the width is at least 1, or above 0 where the function allows it."""
+        least = 0.0 if self.function in {"LINEAR_EXACT", "SIGMOID"} else 1.0
+        finite = math.isfinite(self.center) and math.isfinite(self.width)
+        return finite and self.width >= least and self.width > 0
 
     def apply(self, values: Float) -> Float:
         """Return the share of full brightness of each value (PS3.3 C.11.2.1.2 and C.11.2.1.3)."""
@@ -62,77 +85,100 @@ class Window:
         return np.clip((values - low) / (self.width - 1), 0.0, 1.0)
 
 
-def modality_values(dataset: Dataset, stored: Float) -> Float:
-    """Return stored values after the modality LUT: its table, else slope and intercept.
+def modality_values(dataset: Dataset, stored: Float) -> tuple[Float, tuple[str, ...]]:
+    """Return stored values after the modality LUT (its table, else slope and intercept), notices.
+
+    An empty item, or a number that is none (a decimal comma), counts as absent.
 
     Raises:
-        UnreadableImageError: the table is shorter than it says, or the slope is 0 or not finite.
+        UnreadableImageError: the table is shorter than it says; the slope is 0 or not finite, or
+            it is no number and begins with a minus, so that what is bright is in doubt.
     """
+    notices = []
     if dataset.get("ModalityLUTSequence"):
-        table = _read_table(dataset, dataset.ModalityLUTSequence[0], "modality LUT", stored)
-        return table.apply(stored)
-    slope = _first_number(dataset, "RescaleSlope", 1.0)
-    intercept = _first_number(dataset, "RescaleIntercept", 0.0)
-    if slope in {None, 0.0} or intercept is None:
+        table = _read_table(dataset, dataset.ModalityLUTSequence[0], stored)
+        if isinstance(table, LookupTable):
+            return table.apply(stored), ()
+        if table != _EMPTY:
+            raise UnreadableImageError(f"the modality LUT {table}")
+        notices.append(f"the modality LUT {table} and is not used")
+    factors = []
+    for name, default in (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0)):
+        found = _numbers(dataset, name)
+        if found is None:
+            text = plain(_text(dataset, name), most=32)
+            if text.startswith("-") and name == "RescaleSlope":
+                raise UnreadableImageError(f"the rescale slope {text!r} is no number")
+            notices.append(f"{name} {text!r} is no number and is not used")
+        factors.append(found[0] if found else default)
+    slope, intercept = factors
+    if slope == 0 or not math.isfinite(slope) or not math.isfinite(intercept):
         raise UnreadableImageError("the rescale slope or intercept makes no sense")
-    return stored * slope + intercept
+    return stored * slope + intercept, tuple(notices)
 
 
-def display_share(dataset: Dataset, values: Float) -> Float | None:
-    """Return (K,) the share of full brightness that the file's own display settings give.
+def display_settings(dataset: Dataset, values: Float) -> Iterator[tuple[str, Float | str]]:
+    """Yield the display settings of a file in their order: VOI LUTs, then windows.
 
-    The VOI LUT sequence goes before a window; of several, the first is the default.
+    Of several tables or windows the first is the default.
 
     Args:
         dataset: the DICOM header.
         values: (K,) output of the modality LUT.
 
-    Returns:
-        None where the file has no (valid) settings.
+    Yields:
+        What it is, and (K,) the share of full brightness that it gives each value, or a word for
+        what is wrong with it.
     """
-    if dataset.get("VOILUTSequence"):
-        table = _read_table(dataset, dataset.VOILUTSequence[0], "VOI LUT", values)
-        share: Float = np.minimum(table.apply(values) / (2**table.bits - 1), 1.0)
-        return share
-    window = _first_window(dataset)
-    return None if window is None else window.apply(values)
-
-
-def _first_window(dataset: Dataset) -> Window | None:
-    center = _first_number(dataset, "WindowCenter", None)
-    width = _first_number(dataset, "WindowWidth", None)
+    for item in dataset.get("VOILUTSequence") or ():
+        table = _read_table(dataset, item, values)
+        yield "the VOI LUT", table if isinstance(table, str) else table.share(values)
+    centers, widths = _numbers(dataset, "WindowCenter"), _numbers(dataset, "WindowWidth")
+    if centers is None or widths is None:
+        texts = (plain(_text(dataset, name), most=32) for name in ("WindowCenter", "WindowWidth"))
+        yield f"the window {' / '.join(texts)}", "is no number"
+        return
     function = str(dataset.get("VOILUTFunction") or "LINEAR").strip().upper()
-    if center is None or width is None:
+    for center, width in zip(centers, widths, strict=False):
+        name = f"the window of center {center:g} and width {width:g}"
+        window = Window(center, width, function)
+        yield name, window.apply(values) if window.makes_sense() else "makes no sense"
+
+
+def _numbers(dataset: Dataset, name: str) -> list[float] | None:
+    """Return the numbers of an element, none where it is absent or empty; None: they are none."""
+    try:
+        value = dataset.get(name)
+        if value is None or value == "":
+            return []
+        several = hasattr(value, "__len__") and not isinstance(value, str)
+        return [float(number) for number in (value if several else [value])]
+    except (TypeError, ValueError, OverflowError):
         return None
-    # LINEAR needs a width of at least 1, the others one above 0; anything else is no window.
-    if width <= 0 or (width < 1 and function not in {"LINEAR_EXACT", "SIGMOID"}):
-        return None
-    return Window(center, width, function)
 
 
-def _first_number(dataset: Dataset, name: str, default: float | None) -> float | None:
-    """Return the first value of an element; `default` where it is empty, None if not finite."""
-    value = dataset.get(name)
-    if isinstance(value, str) or not hasattr(value, "__len__"):
-        first = value
-    else:
-        first = value[0] if len(value) else None
-    if first is None or first == "":
-        return default
-    number = float(first)
-    return number if math.isfinite(number) else None
+def _text(dataset: Dataset, name: str) -> str:
+    """Return an element as it stands in the file."""
+    element = dataset.get_item(name)
+    raw = element.value if element is not None else b""
+    return raw.decode("ascii", "replace").strip() if isinstance(raw, bytes) else str(raw)
 
 
-def _read_table(dataset: Dataset, item: Dataset, name: str, inputs: Float) -> LookupTable:
-    descriptor = [int(number) for number in item.LUTDescriptor]
-    if len(descriptor) != 3 or not 1 <= descriptor[2] <= 16:
-        raise UnreadableImageError(f"the {name} has a damaged descriptor")
-    count, first, bits = descriptor[0] or 65536, descriptor[1], descriptor[2]
+def _read_table(dataset: Dataset, item: Dataset, inputs: Float) -> LookupTable | str:
+    """Return a table, or a word for what is wrong with it."""
+    raw, descriptor = item.get("LUTData"), item.get("LUTDescriptor")
+    if raw is None or descriptor is None:
+        return _EMPTY
+    try:
+        count, first, bits = (int(number) for number in descriptor)
+    except (TypeError, ValueError):
+        return "has a damaged descriptor"
+    count = count or 65536
     if first > 32767 and inputs.min() < 0:
         first -= 65536  # written as unsigned beside signed pixels
-    entries = _entries(item.LUTData, count, bits, little_endian=_is_little_endian(dataset))
+    entries = _entries(raw, count, bits, little_endian=_is_little_endian(dataset))
     if len(entries) < count:
-        raise UnreadableImageError(f"the {name} has {len(entries)} entries instead of {count}")
+        return f"has {len(entries)} entries instead of {count}"
     return LookupTable(entries[:count].astype(np.float64), first, bits)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from cxrlearn.data.intensity import Intensity, Radiograph
 from cxrlearn.data.pictures import decode_picture
-from cxrlearn.data.reasons import TO_PNG
+from cxrlearn.data.reasons import JPEG_TO_PNG, TO_PNG
 from cxrlearn.data.regular_files import open_regular
 from cxrlearn.data.size_limit import MAX_FILE_BYTES
 from cxrlearn.errors import UnreadableImageError
@@ -28,7 +28,9 @@ _PICTURES: Final = (
     (b"MM\x00+", "TIFF"),
     (b"BM", "BMP"),
 )
+_JPEG_LS: Final = b"\xff\xd8\xff\xf7"
 _OTHER_PICTURES: Final = (
+    (_JPEG_LS, "JPEG-LS"),
     (b"GIF8", "GIF"),
     (b"\x00\x00\x00\x0cjP  ", "JPEG 2000"),
     (b"\xff\x4f\xff\x51", "JPEG 2000"),
@@ -133,7 +135,7 @@ def _sniff(data: bytes) -> str:
     if data[128:132] == b"DICM":  # before the others: the preamble may be a TIFF header
         return "DICOM"
     for start, kind in _PICTURES:
-        if data.startswith(start):
+        if data.startswith(start) and not data.startswith(_JPEG_LS):
             return kind
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WebP"
@@ -146,14 +148,19 @@ def _sniff(data: bytes) -> str:
 
 
 def _what_else(data: bytes) -> str:
-    for start, name in _OTHER_PICTURES:
-        if data.startswith(start):
-            return f"a {name} picture, which is not read: {TO_PNG}"
     if data[4:8] == b"ftyp":
         return f"a HEIC, AVIF or video file, which is not read: {TO_PNG}"
+    for start, name in _OTHER_PICTURES:
+        if data.startswith(start):
+            way_out = JPEG_TO_PNG if start == _JPEG_LS else TO_PNG
+            return f"a {name} picture, which is not read: {way_out}"
     for start, name in _STRANGERS:
         if data.startswith(start):
             return f"not an image but {name} ({_READABLE})"
+    return _unknown(data)
+
+
+def _unknown(data: bytes) -> str:
     if not data.strip(b"\x00"):
         return "not an image: all bytes are zero, as after an interrupted copy"
     head = data[:24]

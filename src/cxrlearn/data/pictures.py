@@ -35,7 +35,7 @@ from cxrlearn.data.intensity import (
     stretch_numbers,
 )
 from cxrlearn.data.library_output import held_back
-from cxrlearn.data.reasons import TO_PNG, plain
+from cxrlearn.data.reasons import JPEG_TO_PNG, TO_PNG, plain
 from cxrlearn.data.size_limit import check_size
 from cxrlearn.errors import UnreadableImageError
 
@@ -147,7 +147,8 @@ def _reason(kind: str, error: BaseException, words: list[str]) -> str:
 
 def _fault(kind: str, error: BaseException, text: str, words: list[str]) -> str:
     if any(word in text.lower() for word in _UNSUPPORTED):
-        return f"this kind of {kind} is not supported ({text}): {TO_PNG}"
+        way_out = JPEG_TO_PNG if kind == "JPEG" else TO_PNG
+        return f"this kind of {kind} is not supported ({text}): {way_out}"
     if words:  # libtiff says more than Pillow, which passes on a number
         return f"damaged {kind}: {words[0]}"
     if isinstance(error, OSError | ValueError | SyntaxError) and "unpack" not in text:

@@ -6,6 +6,11 @@ import re
 
 TO_PNG = "convert it to PNG, for example with ImageMagick: magick FILE NEW.png"
 """How to convert a picture that is not read."""
+JPEG_TO_PNG = (
+    "convert it to PNG, for example with Python's imagecodecs: "
+    "import imagecodecs as c; c.imwrite('NEW.png', c.imread('FILE'))"
+)
+"""How to convert a JPEG that libjpeg, and so ImageMagick, does not read."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
 

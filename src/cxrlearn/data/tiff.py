@@ -182,8 +182,8 @@ def _not_supported(what: str) -> UnreadableImageError:
 
 def _pixels(page: TiffPage, kind: _Kind, data: bytes) -> NDArray[Any]:
     """Return (H, W) uint8 grey or deeper values, upright, by tifffile."""
-    if kind.bits not in {8, 16, 32, 64} or page.dtype is None or page.fillorder != 1:
-        raise _not_supported(str(kind))
+    if page.fillorder != 1:
+        raise _not_supported("reversed bits")
     if kind.photometric not in {_WHITE, _BLACK, _RGB, _PALETTE}:
         raise _not_supported(f"colour space {page.photometric.name}")
     if not kind.simply_packed() or page.predictor not in {1, 2}:
@@ -192,11 +192,32 @@ def _pixels(page: TiffPage, kind: _Kind, data: bytes) -> NDArray[Any]:
             "without compression, for example with libtiff's tools: tiffcp -c none FILE NEW.tif"
         )
     _check_segments(page, kind, data)
-    stored = page.asarray(maxworkers=1)
+    if kind.bits in {8, 16, 32, 64} and page.dtype is not None:
+        stored = page.asarray(maxworkers=1)
+    else:
+        stored = _unpacked(page, kind, data)
     channels = np.moveaxis(stored, 0, -1) if kind.planar else stored
     grey = _grey(channels.reshape(page.imagelength, page.imagewidth, -1), page, kind)
     turn = TURNS.get(page.tags.valueof(_ORIENTATION, 1))
     return grey if turn is None else turn(grey)
+
+
+def _unpacked(page: TiffPage, kind: _Kind, data: bytes) -> NDArray[Any]:
+    """Return (H, W) uint16 from strips of 9 to 15 bits a value, the highest bit first."""
+    simple = kind.samples == 1 and kind.compression == _RAW and not page.is_tiled
+    if not simple or kind.number != _UNSIGNED or not 8 < kind.bits < 16:
+        raise UnreadableImageError(
+            f"a TIFF of {kind} is not supported: save it with 8 or 16 bits a value, uncompressed"
+        )
+    width, weights = page.imagewidth, 1 << np.arange(kind.bits, dtype=np.uint16)[::-1]
+    row_bytes = -(-width * kind.bits // 8)
+    pixels = np.empty((page.imagelength, width), dtype=np.uint16)
+    for row in range(page.imagelength):
+        strip, place = divmod(row, page.rowsperstrip)
+        start = page.dataoffsets[strip] + place * row_bytes
+        bits = np.unpackbits(np.frombuffer(data, np.uint8, row_bytes, start))
+        pixels[row] = bits[: width * kind.bits].reshape(width, kind.bits) @ weights
+    return pixels if kind.photometric == _BLACK else np.uint16(2**kind.bits - 1) - pixels
 
 
 def _check_segments(page: TiffPage, kind: _Kind, data: bytes) -> None:
@@ -220,8 +241,12 @@ def _check_segments(page: TiffPage, kind: _Kind, data: bytes) -> None:
         places, wanted, expected = [(page.dataoffsets[0], page.nbytes)], 1, page.nbytes
     if len(places) < wanted:
         raise truncated("TIFF")
+    rows = page.imagelength - (wanted // (kind.samples if kind.planar else 1) - 1) * height
+    # The last strip may be lower; tiles are whole.
+    least = expected if page.is_contiguous or page.is_tiled else expected // height * rows
     for offset, size in places:
-        if size < 1 or offset + size > len(data):
+        short = kind.compression == _RAW and size < least
+        if size < 1 or short or offset + size > len(data):
             raise truncated("TIFF")
         if kind.compression in _DEFLATE:
             inflated = zlib.decompressobj().decompress(data[offset : offset + size], expected + 1)
@@ -235,7 +260,7 @@ def _grey(channels: NDArray[Any], page: TiffPage, kind: _Kind) -> NDArray[Any]:
         return _looked_up(channels[..., 0], page, kind)
     if kind.samples == 1:
         only = channels[..., 0]
-        if kind.photometric == _BLACK:
+        if kind.photometric == _BLACK or kind.bits % 8:  # unpacked: turned already
             return only
         # Unsigned values stay unsigned, so that 8-bit pictures stay as they are.
         whole = kind.number == _UNSIGNED

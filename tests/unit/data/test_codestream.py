@@ -64,9 +64,9 @@ def _changed(frame: bytes, marker: bytes, offset: int, new: bytes) -> bytes:
         (_jpeg()[:2], "truncated: the compressed pixels are missing"),
         (_jpeg()[:300], "a marker is missing or has a wrong length"),
         (_jpeg()[:-2], "truncated: the compressed pixels have no end"),
-        (_jpeg("RGB"), r"a colour picture \(3 channels\)"),
+        (_jpeg("RGB"), r"picture in colour \(3 channels\).*gdcmconv --raw"),
         (_changed(_jpeg(), b"\xff\xc0", 5, b"\x00\x29"), "48 x 41 pixels.*header says 48 x 40"),
-        (_changed(_jpeg(), b"\xff\xc0", 1, b"\xc2"), "unexpected marker 0xc2"),
+        (_changed(_jpeg(), b"\xff\xc0", 1, b"\xc2"), r"another process \(SOF2\) .* dcmdjpeg"),
         (_changed(_jpeg(), b"\xff\xc0", 11, b"\x00"), "the frame header makes no sense"),
         (_changed(_jpeg(), b"\xff\xc0", 2, b"\x00\x08"), "a wrong length"),
         (_changed(_jpeg(), b"\xff\xc4", 5, b"\xff\xff"), "a Huffman table"),
@@ -86,7 +86,7 @@ def test_damaged_jpeg_frames_are_refused(frame: bytes, reason: str) -> None:
     ("frame", "reason"),
     [
         (_jpeg(), "do not begin as JPEG 2000 does"),
-        (_jpeg_2000("RGB"), r"a colour picture \(3 channels\)"),
+        (_jpeg_2000("RGB"), r"picture in colour \(3 channels\).*gdcmconv --raw"),
         (_changed(_jpeg_2000(), b"\xff\x51", 6, b"\x00\x00\x01\x00"), "256 x 40 pixels"),
         (_changed(_jpeg_2000(), b"\xff\x51", 14, b"\x00\x00\x00\x05"), "35|own corner"),
         (_changed(_jpeg_2000(), b"\xff\x51", 30, b"\x00\x00\x00\x05"), "own corner"),
@@ -111,5 +111,5 @@ def test_a_depth_that_does_not_fit_the_container_is_refused() -> None:
 
 @pytest.mark.parametrize("syntax", [_LOSSLESS, _JPEG_LS])
 def test_another_process_than_the_syntax_says_is_refused(syntax: str) -> None:
-    with pytest.raises(UnreadableImageError, match=r"unexpected marker|makes no sense"):
+    with pytest.raises(UnreadableImageError, match=r"another process \(SOF0\)"):
         sound_codestream(_jpeg(), syntax, _CONTAINER)

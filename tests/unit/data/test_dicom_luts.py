@@ -9,13 +9,22 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_windowing
 
-from cxrlearn.data.dicom_luts import LookupTable, Window, display_share, modality_values
+from cxrlearn.data.dicom_luts import LookupTable, Window, display_settings, modality_values
 from cxrlearn.errors import UnreadableImageError
 from tests.support.dicoms import dataset_of, lookup_table, ramp
 
+Float = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
-def _numbers(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+
+def _numbers(*values: float) -> Float:
     return np.array(values, dtype=np.float64)
+
+
+def display_share(dataset: Dataset, values: Float) -> Float | None:
+    """The file's first setting, if it is whole."""
+    for _, share in display_settings(dataset, values):
+        return None if isinstance(share, str) else share
+    return None
 
 
 def test_linear_window_is_the_formula_of_c_11_2_1_2_1() -> None:
@@ -127,27 +136,27 @@ def test_modality_table_goes_before_slope_and_intercept() -> None:
         ModalityLUTSequence=lookup_table([5, 7, 65535], first=0, bits=16),
     )
 
-    assert modality_values(dataset, _numbers(0, 1, 2, 9)).tolist() == [5, 7, 65535, 65535]
+    assert modality_values(dataset, _numbers(0, 1, 2, 9))[0].tolist() == [5, 7, 65535, 65535]
 
 
 def test_slope_and_intercept() -> None:
     dataset = dataset_of(ramp(), RescaleSlope="2.5", RescaleIntercept="-1024")
 
-    assert modality_values(dataset, _numbers(0, 4080)).tolist() == [-1024.0, 9176.0]
+    assert modality_values(dataset, _numbers(0, 4080))[0].tolist() == [-1024.0, 9176.0]
 
 
 def test_table_for_signed_values_may_begin_below_zero() -> None:
     signed = dataset_of(ramp().astype(np.int16))
     signed.ModalityLUTSequence = lookup_table([1, 2, 3], first=-1, bits=8)
 
-    assert modality_values(signed, _numbers(-1, 0, 1)).tolist() == [1, 2, 3]
+    assert modality_values(signed, _numbers(-1, 0, 1))[0].tolist() == [1, 2, 3]
 
 
 def test_unsigned_first_value_beside_negative_inputs_is_taken_as_signed() -> None:
     dataset = dataset_of(ramp().astype(np.int16))
     dataset.ModalityLUTSequence = lookup_table([1, 2, 3], first=65535, bits=8)
 
-    assert modality_values(dataset, _numbers(-1, 0, 1)).tolist() == [1, 2, 3]
+    assert modality_values(dataset, _numbers(-1, 0, 1))[0].tolist() == [1, 2, 3]
 
 
 def test_a_table_shorter_than_it_says_is_refused() -> None:
