@@ -18,6 +18,7 @@ import pydicom
 from pydicom import uid
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.errors import BytesLengthException, InvalidDicomError
+from pydicom.tag import Tag
 
 from cxrlearn.data.dicom_display import display_share
 from cxrlearn.data.dicom_luts import modality_values
@@ -57,34 +58,37 @@ _FAULTS = (
     zlib.error,
 )
 _WANTED = [
-    "Modality",
-    "SamplesPerPixel",
-    "PhotometricInterpretation",
-    "PlanarConfiguration",
-    "NumberOfFrames",
-    "Rows",
-    "Columns",
-    "BitsAllocated",
-    "BitsStored",
-    "HighBit",
-    "PixelRepresentation",
-    "PixelPaddingValue",
-    "PixelPaddingRangeLimit",
-    "ModalityLUTSequence",
-    "RescaleIntercept",
-    "RescaleSlope",
-    "VOILUTSequence",
-    "VOILUTFunction",
-    "WindowCenter",
-    "WindowWidth",
-    "PresentationLUTShape",
-    *(
-        f"{colour}PaletteColorLookupTable{part}"
-        for colour in ("Red", "Green", "Blue")
-        for part in ("Descriptor", "Data")
-    ),
-    *OVERLAY_BIT_POSITIONS,
-    "PixelData",
+    Tag(name)
+    for name in (
+        "Modality",
+        "SamplesPerPixel",
+        "PhotometricInterpretation",
+        "PlanarConfiguration",
+        "NumberOfFrames",
+        "Rows",
+        "Columns",
+        "BitsAllocated",
+        "BitsStored",
+        "HighBit",
+        "PixelRepresentation",
+        "PixelPaddingValue",
+        "PixelPaddingRangeLimit",
+        "ModalityLUTSequence",
+        "RescaleIntercept",
+        "RescaleSlope",
+        "VOILUTSequence",
+        "VOILUTFunction",
+        "WindowCenter",
+        "WindowWidth",
+        "PresentationLUTShape",
+        *(
+            f"{colour}PaletteColorLookupTable{part}"
+            for colour in ("Red", "Green", "Blue")
+            for part in ("Descriptor", "Data")
+        ),
+        "PixelData",
+        *OVERLAY_BIT_POSITIONS,
+    )
 ]
 """All that is read of a header: what is not needed cannot be what is wrong."""
 

@@ -48,7 +48,7 @@ def display_share(
     own = stretch(levels, intensity)
     if np.unique(levels.values[levels.seen()]).size <= 1:
         return own, ()
-    passed_over = []
+    passed_over: list[str] = []
     for name, share in display_settings(dataset, levels.values):
         fault = share if isinstance(share, str) else _fault(share, own, levels)
         if fault is None and not isinstance(share, str):

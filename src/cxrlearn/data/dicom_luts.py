@@ -159,8 +159,7 @@ def _numbers(dataset: Dataset, name: str) -> list[float] | None:
 
 def _text(dataset: Dataset, name: str) -> str:
     """Return an element as it stands in the file."""
-    element = dataset.get_item(name)
-    raw = element.value if element is not None else b""
+    raw = dataset.get_item(name).value if name in dataset else b""
     return raw.decode("ascii", "replace").strip() if isinstance(raw, bytes) else str(raw)
 
 

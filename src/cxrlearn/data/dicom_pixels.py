@@ -63,7 +63,10 @@ def stored_values(dataset: Dataset) -> NDArray[Any]:
     # One decoder by name: features must not depend on which others happen to be installed.
     with held_back():
         pixels, _ = get_decoder(syntax).as_array(
-            dataset, index=0, decoding_plugin=plugin, correct_unused_bits=False
+            dataset,
+            index=0,
+            decoding_plugin=plugin,
+            correct_unused_bits=False,  # type: ignore[arg-type]  # pydicom's own option
         )
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
@@ -148,4 +151,4 @@ def within_bits_stored(
 
 def _overlay_in_pixels(dataset: Dataset, bits: int) -> bool:
     found = (dataset.get(tag) for tag in OVERLAY_BIT_POSITIONS)
-    return any(element is not None and int(element.value or 0) >= bits for element in found)
+    return any(element and int(element.value or 0) >= bits for element in found)

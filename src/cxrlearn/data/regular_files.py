@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 from cxrlearn.data.size_limit import MAX_FILE_BYTES
 
 if TYPE_CHECKING:
+    from io import BufferedReader
     from pathlib import Path
 
 _KINDS = (
@@ -20,7 +21,7 @@ _KINDS = (
 )
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """Open a regular file of at most `MAX_FILE_BYTES` for reading.
 
     Raises:

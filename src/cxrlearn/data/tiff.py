@@ -176,6 +176,11 @@ def _kind(page: TiffPage, file: TiffFile) -> _Kind:
     )
 
 
+def _name(value: int) -> str:
+    """Return the name of what tifffile knows, else the number that stands in the file."""
+    return str(getattr(value, "name", value))
+
+
 def _not_supported(what: str) -> UnreadableImageError:
     return UnreadableImageError(f"a TIFF of {what} is not supported: {TO_PNG}")
 
@@ -185,11 +190,11 @@ def _pixels(page: TiffPage, kind: _Kind, data: bytes) -> NDArray[Any]:
     if page.fillorder != 1:
         raise _not_supported("reversed bits")
     if kind.photometric not in {_WHITE, _BLACK, _RGB, _PALETTE}:
-        raise _not_supported(f"colour space {page.photometric.name}")
+        raise _not_supported(f"colour space {_name(page.photometric)}")
     if not kind.simply_packed() or page.predictor not in {1, 2}:
         raise UnreadableImageError(
-            f"a TIFF of {kind}, compressed by {page.compression.name}, is not supported: write it "
-            "without compression, for example with libtiff's tools: tiffcp -c none FILE NEW.tif"
+            f"a TIFF of {kind}, compressed by {_name(page.compression)}, is not supported: write "
+            "it without compression, for example with libtiff's tools: tiffcp -c none FILE NEW.tif"
         )
     _check_segments(page, kind, data)
     if kind.bits in {8, 16, 32, 64} and page.dtype is not None:
