@@ -22,6 +22,8 @@ from cxrlearn.evaluation.results import (
 from cxrlearn.reports.predictions import Predictions
 from cxrlearn.reports.schema import (
     BackboneReport,
+    CurveMacroReport,
+    CurveMissingReport,
     CurvePointReport,
     DropReport,
     EpochReport,
@@ -336,6 +338,25 @@ def sample_curve(set_name: str) -> tuple[CurvePointReport, ...]:
             high=max(v for v in values if v is not None),
         )
         for size, values in zip((0.1, 0.5, 1.0), macro, strict=True)
+    )
+
+
+def uneven_curve(set_name: str) -> tuple[CurvePointReport, ...]:
+    """Make a curve whose smallest size lacks the second of two labels in one of three repeats."""
+    small, *others = sample_curve(set_name)
+    small = replace(
+        small, labels=NAMES[:1], missing=(CurveMissingReport(NAMES[1], repeats=1, of=2),)
+    )
+    common = (
+        CurveMacroReport(NAMES[:1], macro, mean, low, high)
+        for macro, mean, low, high in (
+            (small.macro, small.mean, small.low, small.high),
+            ((0.60, 0.61, 0.62), 0.61, 0.60, 0.62),
+            ((0.65,), 0.65, 0.65, 0.65),
+        )
+    )
+    return tuple(
+        replace(point, common=one) for point, one in zip((small, *others), common, strict=True)
     )
 
 

@@ -32,6 +32,13 @@ METRIC_COLUMNS = (
 """Columns of metrics.csv."""
 
 
+CURVE_COLUMNS = (
+    "set", "kind", "size", "repeat", "training_images", "training_patients", "macro", "labels",
+    "without", "common_macro", "common_labels",
+)  # fmt: skip
+"""Columns of curve.csv."""
+
+
 def table_csv(report: RunReport) -> str:
     """Return one row for each set and label, and one with the macro of each set, unrounded.
 
@@ -135,3 +142,24 @@ def _row(place: _Place, metric: str, estimate: Estimate, rule: str = "") -> tupl
         *_limits([estimate]), str(estimate.undefined_replicates), estimate.reason or "",
         "; ".join(estimate.cautions),
     )  # fmt: skip
+
+
+def curve_csv(report: RunReport) -> str:
+    """Return the label-efficiency curves: one row for each set, size and repeat, unrounded.
+
+    `without` names the labels that the macro of this size does not average; `common_macro` averages
+    the labels that all sizes have.
+    """
+    rows: list[tuple[str, ...]] = [CURVE_COLUMNS]
+    for point in report.curve:
+        common = point.common or point
+        for repeat, macros in enumerate(zip(point.macro, common.macro, strict=True)):
+            macro, shared = ("" if number is None else repr(number) for number in macros)
+            rows.append((
+                point.set_name, point.kind, repr(point.size), str(repeat + 1),
+                str(point.rows[repeat]),
+                "" if point.patients is None else str(point.patients[repeat]),
+                macro, str(len(point.labels)), "; ".join(one.name for one in point.missing),
+                shared, str(len(common.labels)),
+            ))  # fmt: skip
+    return csv_text(rows)

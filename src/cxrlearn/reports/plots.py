@@ -164,8 +164,10 @@ def _round_end(greatest: float) -> float:
 def curve_figure(points: Sequence[CurvePointReport], set_name: str) -> Figure:
     """Draw the macro AUROC of one set against the size of the training set.
 
-    Dots are repeats, the line their mean, the band reaches from the least to the greatest. Sizes
-    stand on a logarithmic axis. A run with shares and shots has a panel for each.
+    Dots are repeats, the line their mean, the band reaches from the lowest to the highest. Where
+    sizes lack different labels, ticks count the labels of each and a dashed line shows the mean
+    macro of the labels that all have. Sizes are on a logarithmic axis. A run with shares and shots
+    has a panel for each.
 
     Args:
         points: of a report; those of other sets are left out.
@@ -175,9 +177,10 @@ def curve_figure(points: Sequence[CurvePointReport], set_name: str) -> Figure:
     kinds = sorted({point.kind for point in mine})
     panels = [_efficiency([p for p in mine if p.kind == kind]) for kind in kinds]
     axis = " / ".join(curve_axis(kind) for kind in kinds)
+    dashed = "; dashed: labels of all sizes" if any(point.common for point in mine) else ""
     scaffold = Scaffold(
         f"{set_name}: label efficiency",
-        "line: mean of the repeats; band: least to greatest",
+        f"line: mean of the repeats; band: their range{dashed}",
         axis,
         "macro AUROC",
         own_scales=True,
@@ -188,7 +191,9 @@ def curve_figure(points: Sequence[CurvePointReport], set_name: str) -> Figure:
 
 def _efficiency(points: Sequence[CurvePointReport]) -> Panel:
     defined = [point for point in points if point.mean is not None]
-    averaged = f"macro of {len(points[0].labels)} labels"
+    averaged = f"macro of {_labels(points[0])}"
+    if points[0].common is not None:
+        averaged = "macro of the labels of each size"
     if not defined:
         return Panel(averaged, (), None, "no repeat of any size could be evaluated")
     return Panel(averaged, (), lambda axes: _draw_curve(axes, defined))
@@ -206,9 +211,17 @@ def _draw_curve(axes: Axes, points: Sequence[CurvePointReport]) -> None:
         axes.plot([point.size] * len(repeats), repeats, "o", color=LINE, markersize=2.0,
                   markerfacecolor="white", markeredgewidth=0.5)  # fmt: skip
     axes.plot(sizes, means, color=LINE, linewidth=1.0, marker="o", markersize=3.0)
+    common = [(point.size, point.common.mean) for point in points if point.common is not None]
+    shared = [(size, mean) for size, mean in common if mean is not None]
+    if shared:
+        axes.plot(*zip(*shared, strict=True), color=LINE, linewidth=0.8, linestyle="--")
     for size, mean, high in zip(sizes, means, highs, strict=True):
         axes.annotate(f"{mean:.3f}", (size, high), xytext=(0, 3), textcoords="offset points",
                       ha="center", va="bottom")  # fmt: skip
     axes.margins(x=0.08, y=0.15)
-    axes.set_xticks(sizes, [curve_size(point) for point in points])
+    axes.set_xticks(sizes, [curve_size(p) + f"\n{_labels(p)}" * bool(common) for p in points])
     axes.minorticks_off()
+
+
+def _labels(point: CurvePointReport) -> str:
+    return f"{len(point.labels)} label{'s' * (len(point.labels) != 1)}"

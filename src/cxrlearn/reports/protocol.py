@@ -226,7 +226,14 @@ def _comparisons(report: RunReport) -> list[str]:
     if report.curve:
         said.append(
             "Label efficiency: nested subsets of training patients, drawn anew in each repeat; the "
-            "range is the least and the greatest repeat, over labels that every subset could fit."
+            "range is from the lowest to the highest repeat. The macro of a size averages the "
+            "labels that all its repeats could score."
+            + (
+                " Sizes lack different labels: compare them by the macro of the labels of all "
+                "sizes."
+                if any(point.common is not None for point in report.curve)
+                else ""
+            )
         )
     return said
 

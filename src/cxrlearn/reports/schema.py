@@ -424,6 +424,34 @@ class PretrainingReport:
 
 
 @dataclass(frozen=True)
+class CurveMissingReport:
+    """A label that the macro of one size does not average."""
+
+    name: str
+    """The label."""
+    repeats: int
+    """Repeats without an AUROC of it: one class in the training subset or in the test set."""
+    of: int
+    """Repeats in which any label has an AUROC; where there is none, all repeats."""
+
+
+@dataclass(frozen=True)
+class CurveMacroReport:
+    """The macro AUROC of one size over given labels."""
+
+    labels: tuple[str, ...]
+    """Labels averaged."""
+    macro: tuple[float | None, ...]
+    """Of each repeat; None where undefined."""
+    mean: float | None
+    """Mean over the repeats."""
+    low: float | None
+    """Smallest of the repeats."""
+    high: float | None
+    """Largest of the repeats."""
+
+
+@dataclass(frozen=True)
 class CurvePointReport:
     """One point of a label-efficiency curve, on one test set."""
 
@@ -440,13 +468,17 @@ class CurvePointReport:
     macro: tuple[float | None, ...]
     """Macro AUROC of each repeat over `labels`; None where undefined."""
     labels: tuple[str, ...]
-    """Labels averaged: those that every repeat of every size could fit."""
+    """Labels averaged: those that every repeat of this size could score."""
     mean: float | None
     """Mean over the repeats."""
     low: float | None
-    """Least of the repeats."""
+    """Smallest of the repeats."""
     high: float | None
-    """Greatest of the repeats."""
+    """Largest of the repeats."""
+    missing: tuple[CurveMissingReport, ...] = ()
+    """The other labels of the task."""
+    common: CurveMacroReport | None = None
+    """The macro over the labels that all sizes have; None where all have the same."""
 
 
 @dataclass(frozen=True)

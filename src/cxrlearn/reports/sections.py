@@ -10,11 +10,18 @@ from cxrlearn.reports.findings import MISSING
 
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import Calibration, Evaluation, LabelResult, OperatingPoint
-    from cxrlearn.reports.schema import CurvePointReport, RunReport, SetReport, SplitReport
+    from cxrlearn.reports.schema import (
+        CurveMacroReport,
+        CurvePointReport,
+        RunReport,
+        SetReport,
+        SplitReport,
+    )
 
 Cell = str | Estimate
 """Text as it is, or an estimate whose reason and cautions become footnotes."""
 
+_RANGE = "range (min\N{EN DASH}max)"
 _NONE = Estimate(None, None, None, None, 0, ())
 METRICS = {
     "auroc": "AUROC",
@@ -193,25 +200,51 @@ def curve_section(report: RunReport) -> Section | None:
     """Return the label-efficiency curves as a table; None without one."""
     if not report.curve:
         return None
-    sizes = {point.kind for point in report.curve}
-    of = "labels" if len({point.labels for point in report.curve}) == 1 else "labels (they differ)"
-    header = ("set", " / ".join(curve_axis(kind) for kind in sorted(sizes)), "training images",
-              "patients", "macro AUROC", "least to greatest", "repeats", of)  # fmt: skip
-    return Section("Label efficiency", header, tuple(map(_curve_row, report.curve)))
+    kinds = sorted({point.kind for point in report.curve})
+    header = ["set", " / ".join(map(curve_axis, kinds)), "training images", "patients",
+              "macro AUROC", _RANGE, "repeats", "labels"]  # fmt: skip
+    rows = [_curve_row(point) for point in report.curve]
+    if any(point.missing for point in report.curve):
+        header.append("without")
+        rows = [
+            (*row, curve_missing(one) or MISSING)
+            for row, one in zip(rows, report.curve, strict=True)
+        ]
+    if any(point.common is not None for point in report.curve):
+        header += ["macro of the labels of all sizes", _RANGE, "labels of all sizes"]
+        shared = [point.common or point for point in report.curve]
+        rows = [
+            (*row, _number(one.mean, 3), _spread(one), str(len(one.labels)))
+            for row, one in zip(rows, shared, strict=True)
+        ]
+    return Section("Label efficiency", tuple(header), tuple(rows))
 
 
 def _curve_row(point: CurvePointReport) -> tuple[Cell, ...]:
     patients = MISSING if point.patients is None else _range(point.patients)
-    spread = MISSING
-    if point.low is not None and point.high is not None:
-        spread = f"{point.low:.3f} to {point.high:.3f}"
     defined = sum(value is not None for value in point.macro)
     repeats = f"{defined}" if defined == len(point.macro) else f"{defined} of {len(point.macro)}"
-    size = curve_size(point)
+    labels = str(len(point.labels))
+    if point.missing:
+        labels += f" of {len(point.labels) + len(point.missing)}"
     return (
-        point.set_name, size, _range(point.rows), patients, _number(point.mean, 3), spread,
-        repeats, str(len(point.labels)),
+        point.set_name, curve_size(point), _range(point.rows), patients, _number(point.mean, 3),
+        _spread(point), repeats, labels,
     )  # fmt: skip
+
+
+def _spread(macro: CurvePointReport | CurveMacroReport) -> str:
+    if macro.low is None or macro.high is None:
+        return MISSING
+    return f"{macro.low:.3f} to {macro.high:.3f}"
+
+
+def curve_missing(point: CurvePointReport) -> str:
+    """Return the labels that a size lacks, with the repeats that lack them unless all do."""
+    return ", ".join(
+        one.name if one.repeats == one.of else f"{one.name} ({one.repeats} of {one.of} repeats)"
+        for one in point.missing
+    )
 
 
 def curve_axis(kind: str) -> str:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from cxrlearn.errors import DataError
-from cxrlearn.reports.csvtables import metrics_csv, table_csv
+from cxrlearn.reports.csvtables import curve_csv, metrics_csv, table_csv
 from cxrlearn.reports.document import REPORT, json_text, read_report, report_document
 from cxrlearn.reports.html import page_html
 from cxrlearn.reports.learning_curves import learning_figure
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from cxrlearn.reports.schema import RunReport
 
 PAGE = "report.html"
+CURVE = "curve.csv"
 _FIGURES = ("roc", "pr", "calibration", "curve")
 
 
@@ -83,6 +84,7 @@ def write_run(
         PAGE: page_html(
             report, provenance, drawn.svgs, settings=settings_toml, learning=drawn.learning
         ),
+        **({CURVE: curve_csv(report)} if report.curve else {}),
         REPORT: document,
     }
     files = drawn.files | {name: text.encode("utf-8") for name, text in texts.items()}
@@ -131,14 +133,22 @@ def _put(path: Path, content: bytes) -> None:
 
 
 def _named_before(folder: Path) -> set[str]:
-    """Return predictions and figures of the report that stands in `folder`, if one does."""
+    """Return what not every run has, of the report that stands in `folder`, if one does."""
     try:
-        results = read_report(folder).get("results", [])
+        report = read_report(folder)
     except DataError:
         return set()
+    results = report.get("results", [])
     listed = {(result.get("predictions") or {}).get("file", "") for result in results}
     names = {name for name in listed if name.startswith("predictions-") and "/" not in name}
     sets = [result["name"] for result in results if isinstance(result.get("name"), str)]
-    return names | {
-        set_file(kind, name, form) for name in sets for kind in _FIGURES for form in ("png", "svg")
-    }
+    return (
+        names
+        | ({CURVE} if report.get("curve") else set())
+        | {
+            set_file(kind, name, form)
+            for name in sets
+            for kind in _FIGURES
+            for form in ("png", "svg")
+        }
+    )

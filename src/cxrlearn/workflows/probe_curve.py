@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from cxrlearn.data.faults import quoted
 from cxrlearn.evaluation.metrics import auroc_score
-from cxrlearn.reports.schema import CurvePointReport
+from cxrlearn.reports.schema import CurveMacroReport, CurveMissingReport, CurvePointReport
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.workflows.probe_evaluate import OFF, score_split
 from cxrlearn.workflows.probe_fit import fit_probe
 from cxrlearn.workflows.subsets import PatientOrder
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from cxrlearn.data.tasks import Task
@@ -30,9 +33,10 @@ def label_efficiency(
 ) -> tuple[CurvePointReport, ...]:
     """Fit on every size and repeat, and score every test set.
 
-    The macro AUROC averages the labels that every fit of the curve could score, so that its points
-    can be compared with each other. A subset that no label can be fitted on has no macro, and has
-    no say in which labels the others average.
+    The macro AUROC of a size averages the labels that all its repeats could score. Where sizes lack
+    different labels, a second macro averages those that all sizes have, which can be compared from
+    size to size, and a warning says so. A subset that no label can be fitted on has no macro, and
+    has no say in which labels the others average.
     """
     sizes: list[Size] = [("fraction", share) for share in sorted(set(config.train_fraction))]
     sizes += [("shots", float(shots)) for shots in sorted(set(config.few_shot))]
@@ -61,12 +65,26 @@ def label_efficiency(
             f"the solver stopped before it had converged in {unfinished} of the {fits} fits of the "
             "label-efficiency curve: raise --max-iter."
         )
-    return tuple(
-        _point(task, name, size, rows[size], aurocs, data if has_patients else None)
+    points = [
+        point
         for name in data
         if name not in {"train", "val"}
-        for size in sizes
+        for point in _points(task, name, rows, aurocs, train.patients if has_patients else None)
+    ]
+    common = {point.set_name: point.common for point in points if point.common is not None}
+    for name, macro in common.items():
+        reporter.warning(_not_comparable(name, macro.labels))
+    return tuple(points)
+
+
+def _not_comparable(name: str, common: tuple[str, ...]) -> str:
+    start = (
+        f"{name}: not every size of the label-efficiency curve could score the same labels, and "
+        "the macro of a size averages its own"
     )
+    if not common:
+        return f"{start}; no label is common to all: leave out the smallest size."
+    return f"{start}; compare sizes by the macro of the labels that all have: {quoted(common)}."
 
 
 def _chosen(order: PatientOrder, train: SplitData, size: Size) -> NDArray[np.intp]:
@@ -111,36 +129,59 @@ def _fittable(train: SplitData) -> bool:
     return bool((positive & negative).any())
 
 
-def _point(
+def _points(
     task: Task,
     name: str,
-    size: Size,
-    rows: list[NDArray[np.intp]],
+    rows: dict[Size, list[NDArray[np.intp]]],
     aurocs: dict[Size, list[dict[str, NDArray[np.float64]]]],
-    data: dict[str, SplitData] | None,
-) -> CurvePointReport:
-    every = np.stack([found[name] for fits in aurocs.values() for found in fits])
-    scored = every[np.logical_not(np.isnan(every).all(axis=1))]
-    kept: NDArray[np.bool_] = np.logical_not(np.isnan(scored).any(axis=0)) & (len(scored) > 0)
+    patients: tuple[str | None, ...] | None,
+) -> Iterator[CurvePointReport]:
+    """Yield the points of one test set."""
+    found = {size: np.stack([fit[name] for fit in fits]) for size, fits in aurocs.items()}
+    scored = {size: one[~np.isnan(one).all(axis=1)] for size, one in found.items()}
+    kept = {size: _labels_of_all(one) for size, one in scored.items()}
+    having = [kept[size] for size in kept if len(scored[size])]
+    shared = np.logical_and.reduce(having) if having else np.zeros(len(task.names), dtype=bool)
+    same = all((one == shared).all() for one in having)
+    for size, values in found.items():
+        own, lacking = _macro(task, values, kept[size]), np.isnan(scored[size]).sum(axis=0)
+        count = len(scored[size]) or len(values)
+        yield CurvePointReport(
+            set_name=name,
+            kind=size[0],
+            size=size[1],
+            rows=tuple(map(len, rows[size])),
+            patients=patients and tuple(len({patients[i] for i in one}) for one in rows[size]),
+            macro=own.macro,
+            labels=own.labels,
+            mean=own.mean,
+            low=own.low,
+            high=own.high,
+            missing=tuple(
+                CurveMissingReport(label, int(times) if len(scored[size]) else count, count)
+                for label, times, keep in zip(task.names, lacking, kept[size], strict=True)
+                if not keep
+            ),
+            common=None if same else _macro(task, values, shared),
+        )
+
+
+def _labels_of_all(aurocs: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which labels every fit could score, (L,); none without a fit."""
+    there: NDArray[np.bool_] = ~np.isnan(aurocs).any(axis=0) & (len(aurocs) > 0)
+    return there
+
+
+def _macro(task: Task, aurocs: NDArray[np.float64], kept: NDArray[np.bool_]) -> CurveMacroReport:
+    """Average the kept labels in every repeat."""
     macro = [
-        None
-        if not kept.any() or np.isnan(found[name][kept]).any()
-        else float(found[name][kept].mean())
-        for found in aurocs[size]
+        None if not kept.any() or np.isnan(one[kept]).any() else float(one[kept].mean())
+        for one in aurocs
     ]
     defined = [value for value in macro if value is not None]
-    patients = None
-    if data is not None:
-        owners = np.array(data["train"].patients, dtype=object)
-        patients = tuple(len({*owners[chosen]}) for chosen in rows)
-    return CurvePointReport(
-        set_name=name,
-        kind=size[0],
-        size=size[1],
-        rows=tuple(len(chosen) for chosen in rows),
-        patients=patients,
+    return CurveMacroReport(
+        labels=tuple(label for label, keep in zip(task.names, kept, strict=True) if keep),
         macro=tuple(macro),
-        labels=tuple(label for label, keep in zip(task.names, kept.tolist(), strict=True) if keep),
         mean=float(np.mean(defined)) if defined else None,
         low=min(defined, default=None),
         high=max(defined, default=None),

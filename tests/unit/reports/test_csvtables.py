@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from cxrlearn.reports.csvtables import COLUMNS, METRIC_COLUMNS, metrics_csv, table_csv
-from tests.support.run_reports import NAMES, full_report, sample_predictions, sample_report
+from cxrlearn.reports.csvtables import COLUMNS, METRIC_COLUMNS, curve_csv, metrics_csv, table_csv
+from tests.support.run_reports import (
+    NAMES,
+    full_report,
+    sample_predictions,
+    sample_report,
+    uneven_curve,
+)
 
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import Estimate
@@ -104,3 +111,28 @@ def test_metrics_are_unrounded_and_name_rule_and_group(full: RunReport) -> None:
     assert groups == {("", ""), ("sex", "F"), ("sex", "(blank)"), ("view", "PA <script>")}
     (missing,) = {row["reason"] for row in rows if row["rule"] == "sensitivity>=0.90"}
     assert missing == "validation has 4 positives, fewer than 10"
+
+
+def test_curve_has_a_row_for_every_repeat_with_both_macros(full: RunReport) -> None:
+    rows = _read(curve_csv(replace(full, curve=uneven_curve("test"))))
+    assert [(row["size"], row["repeat"], _number(row["macro"])) for row in rows] == [
+        ("0.1", "1", 0.55), ("0.1", "2", None), ("0.1", "3", 0.61),
+        ("0.5", "1", 0.66), ("0.5", "2", 0.68), ("0.5", "3", 0.7), ("1.0", "1", 0.74),
+    ]  # fmt: skip
+    assert [_number(row["common_macro"]) for row in rows] == [
+        0.55,
+        None,
+        0.61,
+        0.6,
+        0.61,
+        0.62,
+        0.65,
+    ]
+    assert {(row["labels"], row["without"]) for row in rows} == {("1", NAMES[1]), ("2", "")}
+    assert {row["common_labels"] for row in rows} == {"1"}
+
+
+def test_curve_of_equal_labels_has_its_macro_twice(full: RunReport) -> None:
+    rows = _read(curve_csv(full))
+    assert len(rows) == 14
+    assert all(row["macro"] == row["common_macro"] for row in rows)

@@ -24,7 +24,7 @@ from cxrlearn.reports.plots import (
     roc_figure,
     set_figures,
 )
-from tests.support.run_reports import NAMES, full_report, sample_predictions
+from tests.support.run_reports import NAMES, full_report, sample_predictions, uneven_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -125,6 +125,16 @@ def test_curve_draws_repeats_mean_and_band(report: RunReport) -> None:
     assert list(np.asarray(mean.get_ydata())) == pytest.approx([0.58, 0.68, 0.74])
     assert [text.get_text() for text in axes.get_xticklabels()] == ["10 %", "50 %", "100 %"]
     assert axes.get_xscale() == "log"
+
+
+def test_curve_of_sizes_with_other_labels_has_a_dashed_line_of_those_that_all_have() -> None:
+    (axes,) = curve_figure(uneven_curve("test"), "test").axes
+    *_, mean, common = axes.lines
+    assert list(np.asarray(mean.get_ydata())) == pytest.approx([0.58, 0.68, 0.74])
+    assert list(np.asarray(common.get_ydata())) == pytest.approx([0.58, 0.61, 0.65])
+    assert common.get_linestyle() == "--"
+    ticks = [text.get_text().split("\n")[1] for text in axes.get_xticklabels()]
+    assert ticks == ["1 label", "2 labels", "2 labels"]
 
 
 def test_shares_and_shots_have_a_panel_each_and_an_empty_curve_says_so(report: RunReport) -> None:

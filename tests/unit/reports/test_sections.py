@@ -9,7 +9,13 @@ import pytest
 
 from cxrlearn.evaluation.results import Estimate
 from cxrlearn.reports.sections import run_sections, set_sections
-from tests.support.run_reports import NAMES, full_report, sample_predictions, sample_report
+from tests.support.run_reports import (
+    NAMES,
+    full_report,
+    sample_predictions,
+    sample_report,
+    uneven_curve,
+)
 
 if TYPE_CHECKING:
     from cxrlearn.reports.schema import RunReport
@@ -100,6 +106,22 @@ def test_curve_tells_its_spread_and_repeats_without_a_number(
 ) -> None:
     first = sections["Label efficiency"].rows[0]
     assert first == ("test", "10 %", "10", "6", "0.580", "0.550 to 0.610", "2 of 3", "2")
+
+
+def test_curve_names_the_labels_a_size_lacks_beside_a_macro_of_those_that_all_have(
+    report: RunReport,
+) -> None:
+    section = run_sections(replace(report, curve=uneven_curve("test")))[0]
+    found = [dict(zip(section.header[7:], row[7:], strict=True)) for row in section.rows]
+    assert [row["labels"] for row in found] == ["1 of 2", "2", "2"]
+    assert [row["without"] for row in found] == [
+        f"{NAMES[1]} (1 of 2 repeats)",
+        "\N{EN DASH}",
+        "\N{EN DASH}",
+    ]
+    assert [row["macro of the labels of all sizes"] for row in found] == ["0.580", "0.610", "0.650"]
+    assert [row["labels of all sizes"] for row in found] == ["1"] * 3
+    assert [row[4] for row in section.rows] == ["0.580", "0.680", "0.740"]
 
 
 def test_fit_says_what_stopped_early_and_what_was_not_fitted(sections: dict[str, Section]) -> None:

@@ -69,7 +69,10 @@ def test_original_defect_s13_results_folder_is_made(
         for name in sets
         for form in ("png", "svg")
     }
-    assert names == FILES | figures | {predictions_file(name) for name in sets}
+    assert names == FILES | {"curve.csv"} | figures | {predictions_file(name) for name in sets}
+    plain = replace(full_report(sets), curve=())
+    assert folder / "curve.csv" not in write_run(folder, plain, sets, "", {"host": "here"})
+    assert not (folder / "curve.csv").exists()
 
 
 def test_same_run_gives_the_same_bytes_but_for_provenance(

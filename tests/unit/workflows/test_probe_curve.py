@@ -122,12 +122,46 @@ def rare(positives: int) -> dict[str, SplitData]:
     return {**DATA, "train": train.with_labels(values, train.known)}
 
 
-def test_a_label_that_small_subsets_cannot_fit_leaves_the_macro_of_all_points() -> None:
-    points = curve(rare(2), train_fraction=(0.1, 1.0))
-    assert {one.labels for one in points} == {("A",)}
-    assert all(value is not None for one in points for value in one.macro)
+def test_a_label_that_small_subsets_lack_leaves_their_macro_alone_and_is_named() -> None:
+    small, whole = curve(rare(2), train_fraction=(0.1, 1.0))[:2]
     alone = curve(rare(2), train_fraction=(1.0,))[0]
-    assert alone.labels == ("A", "B")
+    assert (small.labels, whole.labels) == (("A",), ("A", "B"))
+    assert [(one.name, one.of) for one in small.missing] == [("B", 3)]
+    assert 1 <= small.missing[0].repeats <= 3
+    assert (whole.missing, whole.macro) == ((), alone.macro)
+
+
+def test_sizes_with_other_labels_have_a_second_macro_over_those_that_all_have() -> None:
+    small, whole = curve(rare(2), train_fraction=(0.1, 1.0))[:2]
+    only_a = {
+        name: replace(part, values=part.values[:, :1], known=part.known[:, :1])
+        for name, part in rare(2).items()
+    }
+    task = replace(TASK, columns=("A",), names=("A",))
+    config = settings(train_fraction=(0.1, 1.0), repeats=3, C=0.1)
+    plain = label_efficiency(config, task, only_a, SILENT)[:2]
+    for point, expected in zip((small, whole), plain, strict=True):
+        assert point.common is not None
+        assert point.common.labels == ("A",)
+        assert point.common.macro == pytest.approx(expected.macro, abs=1e-6)
+        assert (point.common.mean, point.common.low) == pytest.approx((expected.mean, expected.low))
+    assert small.common is not None
+    assert small.macro == small.common.macro
+
+
+def test_sizes_with_equal_labels_have_one_macro_and_no_warning() -> None:
+    listener = Listener()
+    label_efficiency(settings(C=0.1, train_fraction=(0.5, 1.0)), TASK, DATA, listener)
+    assert listener.warnings == []
+    assert all(one.common is None for one in curve(train_fraction=(0.5, 1.0)))
+
+
+def test_sizes_with_other_labels_are_warned_of_once_for_each_test_set() -> None:
+    listener = Listener()
+    config = settings(C=0.1, train_fraction=(0.1, 0.2, 1.0), repeats=2)
+    label_efficiency(config, TASK, rare(2), listener)
+    assert [warning.partition(":")[0] for warning in listener.warnings] == ["test", "far"]
+    assert "the macro of the labels that all have: 'A'." in listener.warnings[0]
 
 
 def test_a_label_of_one_class_in_a_test_set_leaves_the_macro_of_that_set() -> None:
@@ -136,6 +170,9 @@ def test_a_label_of_one_class_in_a_test_set_leaves_the_macro_of_that_set() -> No
     values[:, 0] = 1
     points = curve({**DATA, "far": far.with_labels(values, far.known)}, train_fraction=(0.5, 1.0))
     assert [one.labels for one in points] == [("A", "B")] * 2 + [("B",)] * 2
+    missing = [[(lack.name, lack.repeats, lack.of) for lack in one.missing] for one in points]
+    assert missing == [[], [], [("A", 3, 3)], [("A", 1, 1)]]
+    assert all(one.common is None for one in points)  # the sizes agree
 
 
 def test_subsets_that_nothing_can_be_fitted_on_have_no_point_and_leave_the_others_theirs() -> None:
@@ -144,6 +181,7 @@ def test_subsets_that_nothing_can_be_fitted_on_have_no_point_and_leave_the_other
     assert single.macro == (None,) * 3
     assert (single.mean, single.low, single.high) == (None, None, None)
     assert single.patients == (1,) * 3
+    assert [(one.name, one.repeats) for one in single.missing] == [("A", 3), ("B", 3)]
     assert whole.labels == ("A", "B")
     assert whole.mean is not None
 
