@@ -165,9 +165,9 @@ def curve_figure(points: Sequence[CurvePointReport], set_name: str) -> Figure:
     """Draw the macro AUROC of one set against the size of the training set.
 
     Dots are repeats, the line their mean, the band reaches from the lowest to the highest. Where
-    sizes lack different labels, ticks count the labels of each and a dashed line shows the mean
-    macro of the labels that all have. Sizes are on a logarithmic axis. A run with shares and shots
-    has a panel for each.
+    sizes lack different labels, the ticks count the labels of each and a dashed line shows the
+    mean macro of the labels that all have. Sizes are on a logarithmic axis. A run with shares and
+    shots has a panel for each.
 
     Args:
         points: of a report; those of other sets are left out.
@@ -191,9 +191,10 @@ def curve_figure(points: Sequence[CurvePointReport], set_name: str) -> Figure:
 
 def _efficiency(points: Sequence[CurvePointReport]) -> Panel:
     defined = [point for point in points if point.mean is not None]
-    averaged = f"macro of {_labels(points[0])}"
+    count = len(points[0].labels)
+    averaged = f"macro of {count} label{'s' * (count != 1)}"
     if points[0].common is not None:
-        averaged = "macro of the labels of each size"
+        averaged = "macro of the labels of each size (how many)"
     if not defined:
         return Panel(averaged, (), None, "no repeat of any size could be evaluated")
     return Panel(averaged, (), lambda axes: _draw_curve(axes, defined))
@@ -219,9 +220,7 @@ def _draw_curve(axes: Axes, points: Sequence[CurvePointReport]) -> None:
         axes.annotate(f"{mean:.3f}", (size, high), xytext=(0, 3), textcoords="offset points",
                       ha="center", va="bottom")  # fmt: skip
     axes.margins(x=0.08, y=0.15)
-    axes.set_xticks(sizes, [curve_size(p) + f"\n{_labels(p)}" * bool(common) for p in points])
+    counts = [f" ({len(point.labels)})" if common else "" for point in points]
+    ticks = [curve_size(point) + count for point, count in zip(points, counts, strict=True)]
+    axes.set_xticks(sizes, ticks)
     axes.minorticks_off()
-
-
-def _labels(point: CurvePointReport) -> str:
-    return f"{len(point.labels)} label{'s' * (len(point.labels) != 1)}"

@@ -10,18 +10,11 @@ from cxrlearn.reports.findings import MISSING
 
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import Calibration, Evaluation, LabelResult, OperatingPoint
-    from cxrlearn.reports.schema import (
-        CurveMacroReport,
-        CurvePointReport,
-        RunReport,
-        SetReport,
-        SplitReport,
-    )
+    from cxrlearn.reports.schema import CurvePointReport, RunReport, SetReport, SplitReport
 
 Cell = str | Estimate
 """Text as it is, or an estimate whose reason and cautions become footnotes."""
 
-_RANGE = "range (min\N{EN DASH}max)"
 _NONE = Estimate(None, None, None, None, 0, ())
 METRICS = {
     "auroc": "AUROC",
@@ -202,21 +195,16 @@ def curve_section(report: RunReport) -> Section | None:
         return None
     kinds = sorted({point.kind for point in report.curve})
     header = ["set", " / ".join(map(curve_axis, kinds)), "training images", "patients",
-              "macro AUROC", _RANGE, "repeats", "labels"]  # fmt: skip
+              "macro AUROC", "range (min\N{EN DASH}max)", "repeats", "labels"]  # fmt: skip
     rows = [_curve_row(point) for point in report.curve]
-    if any(point.missing for point in report.curve):
-        header.append("without")
-        rows = [
-            (*row, curve_missing(one) or MISSING)
-            for row, one in zip(rows, report.curve, strict=True)
-        ]
     if any(point.common is not None for point in report.curve):
-        header += ["macro of the labels of all sizes", _RANGE, "labels of all sizes"]
-        shared = [point.common or point for point in report.curve]
-        rows = [
-            (*row, _number(one.mean, 3), _spread(one), str(len(one.labels)))
-            for row, one in zip(rows, shared, strict=True)
-        ]
+        header.append("macro of the labels of all sizes")
+        means = [(point.common or point).mean for point in report.curve]
+        rows = [(*row, _number(mean, 3)) for row, mean in zip(rows, means, strict=True)]
+    if any(point.missing for point in report.curve):
+        header.append("without (in repeats)")
+        missing = [_missing(point) for point in report.curve]
+        rows = [(*row, names) for row, names in zip(rows, missing, strict=True)]
     return Section("Label efficiency", tuple(header), tuple(rows))
 
 
@@ -224,27 +212,25 @@ def _curve_row(point: CurvePointReport) -> tuple[Cell, ...]:
     patients = MISSING if point.patients is None else _range(point.patients)
     defined = sum(value is not None for value in point.macro)
     repeats = f"{defined}" if defined == len(point.macro) else f"{defined} of {len(point.macro)}"
+    spread = MISSING
+    if point.low is not None and point.high is not None:
+        spread = f"{point.low:.3f} to {point.high:.3f}"
     labels = str(len(point.labels))
     if point.missing:
         labels += f" of {len(point.labels) + len(point.missing)}"
     return (
         point.set_name, curve_size(point), _range(point.rows), patients, _number(point.mean, 3),
-        _spread(point), repeats, labels,
+        spread, repeats, labels,
     )  # fmt: skip
 
 
-def _spread(macro: CurvePointReport | CurveMacroReport) -> str:
-    if macro.low is None or macro.high is None:
-        return MISSING
-    return f"{macro.low:.3f} to {macro.high:.3f}"
-
-
-def curve_missing(point: CurvePointReport) -> str:
+def _missing(point: CurvePointReport) -> str:
     """Return the labels that a size lacks, with the repeats that lack them unless all do."""
-    return ", ".join(
-        one.name if one.repeats == one.of else f"{one.name} ({one.repeats} of {one.of} repeats)"
+    names = [
+        one.name if one.repeats == one.of else f"{one.name} ({one.repeats} of {one.of})"
         for one in point.missing
-    )
+    ]
+    return ", ".join(names) or MISSING
 
 
 def curve_axis(kind: str) -> str:

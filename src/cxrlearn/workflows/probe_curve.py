@@ -151,7 +151,9 @@ def _points(
             kind=size[0],
             size=size[1],
             rows=tuple(map(len, rows[size])),
-            patients=patients and tuple(len({patients[i] for i in one}) for one in rows[size]),
+            patients=None
+            if patients is None
+            else tuple(len({patients[row] for row in one}) for one in rows[size]),
             macro=own.macro,
             labels=own.labels,
             mean=own.mean,
@@ -168,8 +170,9 @@ def _points(
 
 def _labels_of_all(aurocs: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Return which labels every fit could score, (L,); none without a fit."""
-    there: NDArray[np.bool_] = ~np.isnan(aurocs).any(axis=0) & (len(aurocs) > 0)
-    return there
+    if not len(aurocs):
+        return np.zeros(aurocs.shape[1], dtype=np.bool_)
+    return np.logical_not(np.isnan(aurocs).any(axis=0))
 
 
 def _macro(task: Task, aurocs: NDArray[np.float64], kept: NDArray[np.bool_]) -> CurveMacroReport:

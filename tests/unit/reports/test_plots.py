@@ -133,8 +133,8 @@ def test_curve_of_sizes_with_other_labels_has_a_dashed_line_of_those_that_all_ha
     assert list(np.asarray(mean.get_ydata())) == pytest.approx([0.58, 0.68, 0.74])
     assert list(np.asarray(common.get_ydata())) == pytest.approx([0.58, 0.61, 0.65])
     assert common.get_linestyle() == "--"
-    ticks = [text.get_text().split("\n")[1] for text in axes.get_xticklabels()]
-    assert ticks == ["1 label", "2 labels", "2 labels"]
+    ticks = [text.get_text() for text in axes.get_xticklabels()]
+    assert ticks == ["10 % (1)", "50 % (2)", "100 % (2)"]
 
 
 def test_shares_and_shots_have_a_panel_each_and_an_empty_curve_says_so(report: RunReport) -> None:
