@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 OLDEST = 120
 """Ages above this are taken for mistakes."""
-_AGE = re.compile(r"0*([0-9]{1,3}(?:\.[0-9]*)?) *([ymwd]?)(?: *(?:or more|and over|\+))?")
+_AGE = re.compile(r"0*([0-9]{1,3}(?:[.,][0-9]*)?) *([ymwd]?)(?: *(?:or more|and over|\+))?")
 _PER_YEAR = {"": 1, "y": 1, "m": 12, "w": 52, "d": 365}
 
 
@@ -18,13 +18,13 @@ def age_years(text: str | None) -> float | None:
     """Return an age in years; None for a blank, what is no age, and ages above 120.
 
     Example:
-        >>> [age_years(text) for text in ("63", "063Y", "018M", "85 or more", "411", "?", None)]
-        [63.0, 63.0, 1.5, 85.0, None, None, None]
+        >>> [age_years(text) for text in ("63", "63,5", "063Y", "018M", "85 or more", "411", "?")]
+        [63.0, 63.5, 63.0, 1.5, 85.0, None, None]
     """
     match = None if text is None else _AGE.fullmatch(text.strip().lower())
     if match is None:
         return None
-    years = float(match[1]) / _PER_YEAR[match[2]]
+    years = float(match[1].replace(",", ".")) / _PER_YEAR[match[2]]
     return years if years <= OLDEST else None
 
 

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cxrlearn.data.ages import age_years
+from cxrlearn.data.placeholders import is_placeholder
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -18,13 +21,14 @@ POSITIVE, NEGATIVE, UNCERTAIN = "1", "0", "-1"
 TWO_VALUED = frozenset({POSITIVE, NEGATIVE, UNCERTAIN})
 """What a 0/1 label may be, blanks aside."""
 
-_WHOLE = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?(?:[eE][+-]?0+)?")
-_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+# Spreadsheets of many countries write 1,0 for 1.0.
+_WHOLE = re.compile(r"([+-]?)0*(\d+)(?:\.0*|,0+)?(?:[eE][+-]?0+)?")
+_NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 _TRUTH = {"true": POSITIVE, "false": NEGATIVE}
 
 
 def spelled(cell: str) -> str:
-    """Return whole numbers and truth values in one spelling: 1 for 1.0, +1 and TRUE."""
+    """Return whole numbers and truth values in one spelling: 1 for 1.0, 1,0, +1 and TRUE."""
     whole = _WHOLE.fullmatch(cell)
     if whole is None:
         return _TRUTH.get(cell.casefold(), cell)
@@ -42,6 +46,11 @@ def is_whole(text: str) -> bool:
     return _WHOLE.fullmatch(text) is not None
 
 
+def is_measure(text: str) -> bool:
+    """Tell whether a value is a number, or an age such as 063Y."""
+    return _NUMBER.fullmatch(text) is not None or age_years(text) is not None
+
+
 @dataclass(frozen=True, eq=False)
 class LabelColumn:
     """One label column, its cells in one spelling."""
@@ -49,14 +58,18 @@ class LabelColumn:
     name: str
     """Name of the column."""
     cells: NDArray[np.object_]
-    """(N,) text, None where blank."""
+    """(N,) text, None where blank or a placeholder such as NA."""
     counts: Counter[str]
     """How often each value occurs, blanks aside."""
+    placeholders: Counter[str]
+    """How often each placeholder occurs."""
 
 
 def label_column(manifest: Manifest, name: str) -> LabelColumn:
-    """Read one column of a manifest."""
-    raw = manifest.column(name)
-    spelling = {cell: spelled(cell) for cell in set(raw) if cell is not None}
-    cells = np.array([None if cell is None else spelling[cell] for cell in raw], dtype=object)
-    return LabelColumn(name, cells, Counter(cell for cell in cells if cell is not None))
+    """Read one column of a manifest, as the file has it: its sex may be a label."""
+    raw = Counter(cell for cell in manifest.table[name] if cell is not None)
+    placeholders = Counter({cell: raw[cell] for cell in raw if is_placeholder(cell)})
+    spelling = {cell: None if cell in placeholders else spelled(cell) for cell in raw}
+    cells = np.array([spelling.get(cell) for cell in manifest.table[name]], dtype=object)
+    counts = Counter(cell for cell in cells if cell is not None)
+    return LabelColumn(name, cells, counts, placeholders)

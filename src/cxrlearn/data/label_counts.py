@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from cxrlearn.data.faults import counted
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -54,8 +56,8 @@ def one_class_labels(counts: Iterable[LabelCounts], policy: LabelPolicy) -> tupl
 
 def _sentence(label: LabelCounts, policy: LabelPolicy) -> str:
     start = (
-        f"label {label.name!r} has {label.positives} positives, {label.negatives} negatives and "
-        f"{label.masked} masked rows"
+        f"label {label.name!r} has {counted(label.positives, 'positive')}, "
+        f"{counted(label.negatives, 'negative')} and {counted(label.masked, 'masked row')}"
     )
     masked_uncertain = label.masked - label.masked_blank
     if not label.negatives and label.masked_blank and policy.blank == "mask":

@@ -12,10 +12,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrlearn.data.faults import Faults, did_you_mean, quoted
+from cxrlearn.data.column_checks import where
+from cxrlearn.data.faults import Faults, counted, did_you_mean, quoted
+from cxrlearn.data.findings import findings_of
 from cxrlearn.data.label_cells import (
     NEGATIVE,
     POSITIVE,
+    TWO_VALUED,
     UNCERTAIN,
     LabelColumn,
     label_column,
@@ -28,7 +31,6 @@ from cxrlearn.data.tasks import (
     check_columns,
     define_task,
     suggest_class_columns,
-    where,
 )
 
 if TYPE_CHECKING:
@@ -46,6 +48,7 @@ __all__ = [
     "count_labels",
     "define_task",
     "one_class_labels",
+    "placeholder_notices",
     "read_labels",
     "suggest_class_columns",
 ]
@@ -85,12 +88,29 @@ def read_labels(manifest: Manifest, task: Task) -> Labels:
     faults = Faults(where(manifest))
     columns = [label_column(manifest, name) for name in task.columns]
     _check_repeats(manifest, columns, faults)
-    if task.kind == "multiclass":
+    if task.policy.separator is not None:
+        labels = _read_findings(manifest, task, columns[0], faults)
+    elif task.kind == "multiclass":
         labels = _read_classes(manifest, task, columns[0], faults)
     else:
         labels = _read_two_valued(manifest, task, columns, faults)
     faults.raise_if_any()
     return labels
+
+
+def placeholder_notices(manifest: Manifest, columns: Sequence[str]) -> list[str]:
+    """Return a sentence for each label column with placeholders, which count as blank."""
+    found = [label_column(manifest, name) for name in columns]
+    return [
+        f"{where(manifest)}, column {column.name!r}: "
+        + ", ".join(
+            f"{cell!r} ({counted(rows, 'row')})"
+            for cell, rows in column.placeholders.most_common(4)
+        )
+        + f" {'counts' if len(column.placeholders) == 1 else 'count'} as blank."
+        for column in found
+        if column.placeholders
+    ]
 
 
 def _check_repeats(manifest: Manifest, columns: Sequence[LabelColumn], faults: Faults) -> None:
@@ -107,11 +127,11 @@ def _check_repeats(manifest: Manifest, columns: Sequence[LabelColumn], faults: F
                 if unequal
                 else "equal labels; only another column differs"
             )
-            faults.add(
-                f"{identity!r} stands in row {manifest.rows[first]} already, with {what}: "
-                "an image needs one row",
-                row=manifest.rows[other],
-            )
+            two_files = not identity.isascii() and manifest.paths[first] != manifest.paths[other]
+            names = "two files, whose names Unicode writes in two ways: rename or leave out one"
+            fault = names if two_files else f"several rows, with {what}: an image needs one row"
+            for row in {first: True, other: True} if other == indices[1] else (other,):
+                faults.add(f"has {fault}", row=manifest.rows[row], value=identity)
 
 
 def _read_classes(manifest: Manifest, task: Task, column: LabelColumn, faults: Faults) -> Labels:
@@ -120,16 +140,40 @@ def _read_classes(manifest: Manifest, task: Task, column: LabelColumn, faults: F
     for row, cell in zip(manifest.rows, column.cells, strict=True):
         if cell not in place:
             faults.add(
-                f"{cell!r} is not a class of the training set ({quoted(task.names, most=8)})."
+                f"is not a class of the training set ({quoted(task.names, most=8)})."
                 f"{did_you_mean(cell, task.names)}",
                 row=row,
                 column=column.name,
+                value=cell,
             )
     chosen = np.array([place.get(cell, -1) for cell in column.cells])
     blank = np.array([cell is None for cell in column.cells], dtype=np.bool_)
     width = len(task.names)
     values = (chosen[:, None] == np.arange(width)).astype(np.int8)
     return Labels(values, _wide(chosen >= 0, width), _wide(blank, width))
+
+
+def _read_findings(manifest: Manifest, task: Task, column: LabelColumn, faults: Faults) -> Labels:
+    place = {name: at for at, name in enumerate(task.names)}
+    separator = task.policy.separator or ""
+    values = np.zeros((len(manifest), len(task.names)), dtype=np.int8)
+    for index, cell in enumerate(column.cells):
+        for name in () if cell in {None, UNCERTAIN} else findings_of(cell, separator):
+            if name in place:
+                values[index, place[name]] = 1
+                continue
+            faults.add(
+                "is no finding of the training set; leave it out, or move a row that has it there",
+                row=manifest.rows[index],
+                column=column.name,
+                value=name,
+            )
+    blank = np.array([cell is None for cell in column.cells], dtype=np.bool_)
+    known = np.array([cell != UNCERTAIN for cell in column.cells], dtype=np.bool_)
+    if task.policy.blank == "mask":
+        known &= ~blank
+    width = len(task.names)
+    return Labels(values, _wide(known, width), _wide(blank, width))
 
 
 def _wide(column: NDArray[np.bool_], width: int) -> NDArray[np.bool_]:
@@ -144,15 +188,16 @@ def _read_two_valued(
     values, known = np.zeros(shape, dtype=np.int8), np.zeros(shape, dtype=np.bool_)
     blank = np.zeros(shape, dtype=np.bool_)
     for at, column in enumerate(columns):
-        for index, cell in enumerate(column.cells):
+        cells = [None if cell is None else cell.casefold() for cell in column.cells]
+        for index, cell in enumerate(cells):
             if cell is not None and cell not in meaning:
                 faults.add(
-                    f"{manifest.column(column.name)[index]!r} is not a label; expected "
-                    f"{_expected(task)}",
+                    f"is not a label; expected {_expected(task)}",
                     row=manifest.rows[index],
                     column=column.name,
+                    value=manifest.table[column.name].iloc[index],
                 )
-        found = [meaning.get(cell) for cell in column.cells]
+        found = [meaning.get(cell) for cell in cells]
         values[:, at] = [value or 0 for value in found]
         known[:, at] = [value is not None for value in found]
         blank[:, at] = [cell is None for cell in column.cells]
@@ -164,12 +209,18 @@ def _meanings(task: Task) -> dict[str | None, int | None]:
     policy = task.policy
     meaning: dict[str | None, int | None] = {None: 0 if policy.blank == "zeros" else None}
     meaning[UNCERTAIN] = {"mask": None, "zeros": 0, "ones": 1}[policy.uncertain]
+    numbers: dict[str | None, int | None] = {POSITIVE: 1, NEGATIVE: 0}
     if policy.positive is None:
-        return {**meaning, POSITIVE: 1, NEGATIVE: 0}
-    return {**meaning, spelled(policy.positive): 1, task.negative: 0}
+        return {**meaning, **numbers}
+    if task.kind == "multilabel" and spelled(policy.positive) not in TWO_VALUED:
+        meaning |= numbers  # columns of 0 and 1 beside those of words
+    if task.negative is not None:
+        meaning[task.negative.casefold()] = 0
+    return {**meaning, spelled(policy.positive).casefold(): 1}
 
 
 def _expected(task: Task) -> str:
     if task.policy.positive is not None:
-        return f"{task.policy.positive!r}, {task.negative!r} or nothing"
+        negative = "" if task.negative is None else f", {task.negative!r}"
+        return f"{task.policy.positive!r}{negative} or nothing"
     return "0, 1, -1 (uncertain) or nothing"

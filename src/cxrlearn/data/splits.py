@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from itertools import accumulate, combinations
 from typing import TYPE_CHECKING
 
+from cxrlearn.data.column_checks import where
 from cxrlearn.data.faults import Faults, listed_rows, quoted
 from cxrlearn.data.patients import counted_ids, nameless
-from cxrlearn.data.tasks import where
 from cxrlearn.errors import DataError
 
 if TYPE_CHECKING:

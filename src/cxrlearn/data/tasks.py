@@ -2,34 +2,40 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from cxrlearn.data.faults import Faults, missing_columns, quoted
+from cxrlearn.data.column_checks import (
+    check_classes,
+    check_not_empty,
+    check_spellings,
+    check_words,
+    sorted_classes,
+    where,
+)
+from cxrlearn.data.faults import missing_columns, quoted
+from cxrlearn.data.findings import findings_of
 from cxrlearn.data.label_cells import (
     NEGATIVE,
     POSITIVE,
     TWO_VALUED,
     UNCERTAIN,
     LabelColumn,
-    is_fraction,
-    is_whole,
     label_column,
     spelled,
 )
+from cxrlearn.data.placeholders import is_placeholder
 from cxrlearn.errors import DataError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     import pandas as pd
 
     from cxrlearn.data.manifest import Manifest
 
 TaskKind = Literal["binary", "multilabel", "multiclass"]
-
-_MANY_CLASSES = 20  # a column with more values than this, half as many as rows, holds no classes
 
 
 @dataclass(frozen=True)
@@ -41,11 +47,13 @@ class LabelPolicy:
     blank: Literal["mask", "zeros"] = "mask"
     """What an empty cell of a 0/1 column means."""
     positive: str | None = None
-    """Which value of a two-valued column is the positive one."""
+    """Which of two values is the positive one, in every column; any case."""
     task: Literal["auto", "binary", "multilabel", "multiclass"] = "auto"
     """What the columns are taken as."""
     num_classes: int | None = None
     """How many classes must be found; None checks nothing."""
+    separator: str | None = None
+    """What joins the findings of a cell; None: a cell holds one value."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +65,19 @@ class Task:
     columns: tuple[str, ...]
     """Columns the labels are read from."""
     names: tuple[str, ...]
-    """The L labels or classes; classes are sorted."""
+    """The L labels, findings or classes; findings and classes are sorted."""
     policy: LabelPolicy
     """How cells become labels."""
     negative: str | None = None
-    """The other value of a column for which `policy.positive` names one."""
+    """The other value of columns for which `policy.positive` names one."""
 
 
 def define_task(manifest: Manifest, class_columns: Sequence[str], policy: LabelPolicy) -> Task:
     """Decide on the training set what is predicted.
 
     Several columns are a multi-label task; one column of 0, 1, -1 and blanks is binary, and so is
-    one of two other values if the policy says which is positive; one of more values is multi-class.
+    one of two other values if the policy says which is positive; one of more values is multi-class,
+    unless the policy names the sign that joins several findings in a cell: each is a label then.
 
     Raises:
         DataError: a column is missing or holds no labels, or the number of classes is another.
@@ -77,20 +86,19 @@ def define_task(manifest: Manifest, class_columns: Sequence[str], policy: LabelP
     names = tuple(class_columns)
     check_columns(manifest, names)
     columns = [label_column(manifest, name) for name in names]
+    if policy.separator is not None:
+        task = _with_separator(manifest, columns, policy)
+        _check_number(manifest, task)
+        return task
     kind = _kind(manifest, columns, policy)
     if kind == "multiclass":
         task = Task(kind, names, _class_names(manifest, columns[0], policy), policy)
     elif policy.positive is not None:
-        task = _with_positive(manifest, columns, policy.positive, policy)
+        task = _with_positive(manifest, columns, policy.positive, policy, kind)
     else:
         task = Task(kind, names, names, policy)
     _check_number(manifest, task)
     return task
-
-
-def where(manifest: Manifest) -> str:
-    """Return what messages call the source of a manifest."""
-    return str(manifest.file or manifest.image_root)
 
 
 def check_columns(manifest: Manifest, names: Sequence[str]) -> None:
@@ -116,9 +124,12 @@ def check_columns(manifest: Manifest, names: Sequence[str]) -> None:
 
 def _kind(manifest: Manifest, columns: Sequence[LabelColumn], policy: LabelPolicy) -> TaskKind:
     if len(columns) > 1:
-        if policy.task in {"binary", "multiclass"} or policy.positive is not None:
-            option = "--positive" if policy.positive is not None else f"--task {policy.task}"
-            raise UsageError(f"{option} takes one label column; {len(columns)} are named.")
+        if policy.task in {"binary", "multiclass"}:
+            raise UsageError(
+                f"--task {policy.task} takes one label column; {len(columns)} are named."
+            )
+        if policy.positive is None:
+            check_words(manifest, columns)
         return "multilabel"
     column = columns[0]
     values = set(column.counts) - {UNCERTAIN}
@@ -131,50 +142,10 @@ def _kind(manifest: Manifest, columns: Sequence[LabelColumn], policy: LabelPolic
             )
         return policy.task
     if policy.positive is not None or values <= TWO_VALUED:
-        _check_not_empty(manifest, column)
+        check_not_empty(manifest, column)
         return "binary"
-    _check_classes(manifest, column, values)
+    check_classes(manifest, column, values)
     return "multiclass"
-
-
-def _check_not_empty(manifest: Manifest, column: LabelColumn) -> None:
-    if not column.counts:
-        raise DataError(f"{where(manifest)}: column {column.name!r} is blank in every row.")
-
-
-def _check_classes(manifest: Manifest, column: LabelColumn, values: set[str]) -> None:
-    """Refuse a column that does not look like classes, and two values without a positive one."""
-    place = f"{where(manifest)}: column {column.name!r}"
-    if len(values) == 1:
-        raise DataError(f"{place} has one value, {quoted(values)}: there is nothing to tell apart.")
-    _check_stray_values(manifest, column, values)
-    if len(values) == 2:
-        first, second = sorted(values)
-        raise UsageError(
-            f"{place} has two values, {first!r} and {second!r}: say which one is positive, "
-            f"--positive {second!r} or --positive {first!r}."
-        )
-    if len(values) > _MANY_CLASSES and 2 * len(values) > len(manifest):
-        raise DataError(
-            f"{place} has {len(values)} different values in {len(manifest)} rows (such as "
-            f"{quoted(sorted(values), most=3)}): hardly classes. If they are: --task multiclass."
-        )
-
-
-def _check_stray_values(manifest: Manifest, column: LabelColumn, values: set[str]) -> None:
-    """List numbers that are not whole, and words in a column of 0 and 1."""
-    mostly_01 = {POSITIVE, NEGATIVE} <= values
-    stray = {value for value in values if is_fraction(value) or (mostly_01 and not is_whole(value))}
-    faults = Faults(where(manifest))
-    for row, cell in zip(manifest.rows, column.cells, strict=True):
-        if cell in stray:
-            faults.add(
-                f"{cell!r} is not a label; expected 0, 1, -1 (uncertain) or nothing. "
-                "If the column holds classes: --task multiclass",
-                row=row,
-                column=column.name,
-            )
-    faults.raise_if_any()
 
 
 def _class_names(manifest: Manifest, column: LabelColumn, policy: LabelPolicy) -> tuple[str, ...]:
@@ -188,47 +159,79 @@ def _class_names(manifest: Manifest, column: LabelColumn, policy: LabelPolicy) -
             f"--uncertain {policy.uncertain} is for 0/1 labels; {place} holds classes, where -1 "
             "masks the row."
         )
-    _check_not_empty(manifest, column)
+    check_not_empty(manifest, column)
     names = set(column.counts) - {UNCERTAIN}
-    spellings: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(names):
-        spellings[" ".join(name.casefold().split())].append(name)
-    alike = [quoted(group) for group in spellings.values() if len(group) > 1]
-    if alike:
-        raise DataError(
-            f"{place} has classes that differ in case or blanks only: {'; '.join(alike)}. "
-            "Give each one spelling."
+    check_spellings(place, "classes", names)
+    return tuple(sorted_classes(names))
+
+
+def _with_separator(
+    manifest: Manifest, columns: Sequence[LabelColumn], policy: LabelPolicy
+) -> Task:
+    """Make a label of each finding of one column."""
+    column, separator = columns[0], policy.separator or ""
+    place = f"{where(manifest)}: column {column.name!r}"
+    if len(columns) > 1:
+        raise UsageError(f"--label-separator takes one label column; {len(columns)} are named.")
+    if not separator.strip():
+        raise UsageError("--label-separator: expected a sign such as '|', got blanks.")
+    if policy.positive is not None or policy.task in {"binary", "multiclass"}:
+        option = "--positive" if policy.positive is not None else f"--task {policy.task}"
+        raise UsageError(f"--label-separator and {option} exclude each other.")
+    check_not_empty(manifest, column)
+    if not any(separator in value for value in column.counts):
+        raise UsageError(
+            f"--label-separator {separator!r} is in no cell of {place}, which holds "
+            f"{quoted(sorted(column.counts), most=4)}."
         )
-    return tuple(_sorted_classes(names))
-
-
-def _sorted_classes(names: Iterable[str]) -> list[str]:
-    """Sort by number where all are whole numbers, else as text."""
-    listed = list(names)
-    return sorted(listed, key=int) if all(map(is_whole, listed)) else sorted(listed)
+    names = {name for value in column.counts for name in findings_of(value, separator)}
+    names.discard(UNCERTAIN)
+    if not names:
+        raise DataError(f"{place} names no finding between {separator!r}.")
+    check_spellings(place, "findings", names)
+    return Task("multilabel", (column.name,), tuple(sorted(names)), policy)
 
 
 def _with_positive(
-    manifest: Manifest, columns: Sequence[LabelColumn], positive: str, policy: LabelPolicy
+    manifest: Manifest,
+    columns: Sequence[LabelColumn],
+    positive: str,
+    policy: LabelPolicy,
+    kind: TaskKind,
 ) -> Task:
-    column, wanted = columns[0], spelled(positive)
-    values = set(column.counts)
-    if len(values) > 2:
-        values -= {UNCERTAIN}
-    others = values - {wanted}
-    place = f"{where(manifest)}: column {column.name!r}"
+    wanted = spelled(positive).casefold()
+    place = f"{where(manifest)}: " + (
+        f"column {columns[0].name!r}"
+        if len(columns) == 1
+        else f"columns {quoted([column.name for column in columns], most=4)}"
+    )
+    values = {value.casefold(): value for column in columns for value in column.counts}
+    listed = quoted(sorted(values.values()), most=8)
     if wanted not in values:
         raise UsageError(
-            f"--positive {positive!r} does not occur in {place}, "
-            f"which holds {quoted(sorted(values), most=8)}."
+            f"--positive {positive!r} does not occur in {place}. The values are {listed}."
         )
-    if len(others) != 1:
+    others = {key: value for key, value in values.items() if key != wanted}
+    if len(others) > 1:
+        others.pop(UNCERTAIN, None)
+    if len(columns) > 1 and wanted not in TWO_VALUED:  # columns of 0 and 1 beside those of words
+        others = {key: value for key, value in others.items() if key not in TWO_VALUED}
+    # A mark for "present" needs no other value where a blank means "absent".
+    if len(others) != 1 and not (len(others) == 0 and policy.blank == "zeros"):
         raise UsageError(
-            f"--positive needs a column of two values; {place} holds "
-            f"{quoted(sorted(values), most=8)}."
+            f"--positive needs two values, but those of {place} are {listed}. Write -1 for "
+            "uncertain labels and nothing for unknown ones."
         )
-    name = column.name if wanted == POSITIVE else f"{column.name}={positive}"
-    return Task("binary", (column.name,), (name,), policy, negative=others.pop())
+    names = tuple(column.name for column in columns)
+    if len(columns) == 1 and wanted != POSITIVE:
+        names = (f"{columns[0].name}={positive}",)
+    return Task(
+        kind,
+        tuple(column.name for column in columns),
+        names,
+        policy,
+        negative=next(iter(others.values()), None),
+    )
 
 
 def _check_number(manifest: Manifest, task: Task) -> None:
@@ -248,7 +251,8 @@ def suggest_class_columns(table: pd.DataFrame) -> tuple[str, ...]:
     found = []
     for name in table.columns:
         cells = table[name].dropna().unique()
-        values = {spelled(cell) for cell in cells} if len(cells) <= 12 else set()
+        known = [cell for cell in cells if not is_placeholder(cell)]
+        values = {spelled(cell) for cell in known} if len(known) <= 12 else set()
         if values & {POSITIVE, NEGATIVE} and values <= TWO_VALUED:
             found.append(str(name))
     return tuple(found)

@@ -10,6 +10,7 @@ from cxrlearn.data.labels import (
     count_labels,
     define_task,
     one_class_labels,
+    placeholder_notices,
     read_labels,
     suggest_class_columns,
 )
@@ -154,8 +155,12 @@ def load_labels(sets: ImageSets, config: StudySettings, reporter: Reporter) -> L
         positive=config.positive,
         task=config.task,
         num_classes=config.num_classes,
+        separator=config.label_separator,
     )
     task = define_task(sets.train, config.class_columns, policy)
+    for manifest in sets.named().values():
+        for notice in placeholder_notices(manifest, task.columns):
+            reporter.notice(f"{manifest.name}: {notice}")
     labels = {name: read_labels(manifest, task) for name, manifest in sets.named().items()}
     counts = {name: count_labels(labels[name], task.names) for name in labels}
     for message in one_class_labels(counts["train"], policy):

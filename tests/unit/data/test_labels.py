@@ -16,6 +16,7 @@ from cxrlearn.data.labels import (
     count_labels,
     define_task,
     one_class_labels,
+    placeholder_notices,
     read_labels,
     suggest_class_columns,
 )
@@ -137,7 +138,7 @@ def test_numbered_classes_sort_by_number_and_minus_one_masks(tmp_path: Path) -> 
 def test_two_words_need_to_be_told_which_is_positive(tmp_path: Path) -> None:
     manifest = _manifest(tmp_path, "sex,x", "F,", "M,", ",", "F,")
 
-    with pytest.raises(UsageError, match=r"two values, 'F' and 'M'.*--positive 'M' or --positive"):
+    with pytest.raises(UsageError, match=r"two values, 'M' and 'F'.*--positive 'F' or --positive"):
         define_task(manifest, ["sex"], LabelPolicy())
     policy = LabelPolicy(positive="F")
     task = define_task(manifest, ["sex"], policy)
@@ -172,8 +173,16 @@ def test_positive_may_be_a_number(
     ("columns", "policy", "sentence"),
     [
         (["sex"], LabelPolicy(positive="W"), r"--positive 'W' does not occur in .*'F', 'M'"),
-        (["finding"], LabelPolicy(positive="a"), r"needs a column of two values.*'a', 'b', 'c'"),
-        (["y", "z"], LabelPolicy(positive="1"), r"--positive takes one label column; 2 are named"),
+        (["finding"], LabelPolicy(positive="a"), r"--positive needs two values, but .*'b', 'c'"),
+        (["y", "sex"], LabelPolicy(positive="x"), r"--positive 'x' does not occur in .*: columns"),
+        (["y", "z"], LabelPolicy(separator="|"), r"--label-separator takes one label column; 2"),
+        (["finding"], LabelPolicy(separator="|"), r"--label-separator '\|' is in no cell of .*'a'"),
+        (["finding"], LabelPolicy(separator=" "), r"--label-separator: expected a sign"),
+        (
+            ["finding"],
+            LabelPolicy(separator="|", positive="a"),
+            r"--label-separator and --positive exclude each other",
+        ),
         (["y", "z"], LabelPolicy(task="binary"), r"--task binary takes one label column"),
         (["y", "z"], LabelPolicy(task="multiclass"), r"--task multiclass takes one label column"),
         (["y"], LabelPolicy(task="multiclass"), r"has two values, '0', '1': that is --task binary"),
@@ -204,7 +213,10 @@ def test_options_that_do_not_fit_the_columns_are_refused(
         (["Path"], r"--class-columns has to name the label columns"),
         (["nothing"], r"column 'nothing' is blank in every row"),
         (["same"], r"column 'same' has one value, 'x': there is nothing to tell apart"),
-        (["soft"], r"row 2, column 'soft': '0\.5' is not a label; expected 0, 1, -1"),
+        (
+            ["soft"],
+            r"rows 2, 3, column 'soft': '0\.5' is not a label; expected 0, 1, -1 .* \(also '0\.25'",
+        ),
         (["mixed"], r"row 4, column 'mixed': 'yes' is not a label; expected 0, 1, -1"),
         (["cases"], r"differ in case or blanks only: 'COVID', 'Covid'"),
     ],
@@ -227,12 +239,12 @@ def test_columns_that_hold_no_labels_are_refused(
 def test_a_column_of_many_values_is_hardly_classes(tmp_path: Path) -> None:
     manifest = _manifest(tmp_path, "age,x", *[f"{age}," for age in range(20, 60)])
 
-    with pytest.raises(DataError, match=r"has 40 different values in 40 rows .*hardly classes"):
+    with pytest.raises(DataError, match=r"has 40 different numbers \(such as .*: a measurement"):
         define_task(manifest, ["age"], LabelPolicy())
     assert len(define_task(manifest, ["age"], LabelPolicy(task="multiclass")).names) == 40
 
 
-@pytest.mark.parametrize("cell", ["yes", "2", "0.5", "-2", "1 0", "O", "1,0"])
+@pytest.mark.parametrize("cell", ["yes", "2", "0.5", "-2", "1 0", "O", "1,5"])
 def test_wrong_cells_are_listed_with_row_and_column(tmp_path: Path, cell: str) -> None:
     manifest = _manifest(tmp_path, "Edema,Mass", f'1,"{cell}"', "0,1", f'"{cell}",0')
 
@@ -317,7 +329,7 @@ def test_an_image_with_two_different_labels_is_an_error_with_both_rows(tmp_path:
         _read(manifest, "Edema", "Mass")
 
     assert str(caught.value) == (
-        f"{file}, row 4: 'a.png' stands in row 2 already, with other labels in 'Edema': an image "
+        f"{file}, rows 2, 4: 'a.png' has several rows, with other labels in 'Edema': an image "
         "needs one row"
     )
 
@@ -326,7 +338,7 @@ def test_an_image_with_equal_labels_and_another_difference_is_an_error(tmp_path:
     file = tmp_path / "train.csv"
     file.write_text("Path,Edema,box\na.png,1,left\na.png,1,right\nb.png,0,\n")
 
-    with pytest.raises(DataError, match=r"row 3: 'a\.png' stands in row 2 already, with eq"):
+    with pytest.raises(DataError, match=r"rows 2, 3: 'a\.png' has several rows, with equal labels"):
         _read(read_manifest(file, name="train"), "Edema")
 
 
@@ -346,7 +358,7 @@ def test_two_files_under_one_id_are_no_repeat_and_are_refused(tmp_path: Path) ->
     file = tmp_path / "train.csv"
     file.write_text(f"Path,Edema\n{names[0]},1\n{names[1]},1\n", encoding="utf-8")
 
-    with pytest.raises(DataError, match=r"row 3: 'röntgen\.png' stands in row 2 already"):
+    with pytest.raises(DataError, match=r"rows 2, 3: 'röntgen\.png' has two files, whose"):
         _read(read_manifest(file, name="train"), "Edema")
 
 
@@ -432,3 +444,214 @@ def test_shared_labels_have_the_published_counts() -> None:
     index = read_labels(covid, classes).class_index
     assert np.bincount(index).tolist() == [18, 67, 73]
     assert isinstance(classes, Task)
+
+
+@pytest.mark.parametrize(
+    "placeholder", ["NA", "n/a", "None", "?", "-", "#N/A", "NULL", "unknown", ".", "Missing"]
+)
+def test_placeholders_are_blank_with_a_notice_and_never_a_class(
+    tmp_path: Path, placeholder: str
+) -> None:
+    manifest = _manifest(
+        tmp_path, "finding,Edema", "a,1", f"{placeholder},{placeholder}", "b,0", f"c,{placeholder}"
+    )
+
+    classes = define_task(manifest, ["finding"], LabelPolicy())
+    assert (classes.kind, classes.names) == ("multiclass", ("a", "b", "c"))
+    assert read_labels(manifest, classes).class_index.tolist() == [0, -1, 1, 2]
+    edema = _read(manifest, "Edema")
+    assert edema.known[:, 0].tolist() == [True, False, True, False]
+    assert edema.blank[:, 0].tolist() == [False, True, False, True]
+    assert placeholder_notices(manifest, ["finding", "Edema"]) == [
+        f"{tmp_path / 'train.csv'}, column 'finding': {placeholder!r} (1 row) counts as blank.",
+        f"{tmp_path / 'train.csv'}, column 'Edema': {placeholder!r} (2 rows) counts as blank.",
+    ]
+    assert suggest_class_columns(manifest.table) == ("Edema",)
+
+
+@pytest.mark.parametrize(
+    ("yes", "no", "option"),
+    [
+        ("YES", "NO", "yes"),
+        ("Positive", "Negative", "Positive"),
+        ("present", "absent", "Present"),
+        ("y", "n", "y"),
+    ],
+)
+def test_one_positive_word_is_that_of_all_columns(
+    tmp_path: Path, yes: str, no: str, option: str
+) -> None:
+    manifest = _manifest(
+        tmp_path, "Edema,Mass,Rare,Number", f"{yes},{no},{no},1", f"{no.upper()},{yes},,0", ",-1,,"
+    )
+    policy = LabelPolicy(positive=option)
+
+    with pytest.raises(UsageError) as caught:
+        define_task(manifest, ["Edema", "Mass", "Rare"], LabelPolicy())
+    task = define_task(manifest, ["Edema", "Mass", "Rare", "Number"], policy)
+    labels = read_labels(manifest, task)
+
+    assert "'Edema', 'Mass'" in str(caught.value)
+    assert f"Say which one is positive: --positive {yes!r} or --positive" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert (task.kind, task.names) == ("multilabel", ("Edema", "Mass", "Rare", "Number"))
+    assert labels.values.tolist() == [[1, 0, 0, 1], [0, 1, 0, 0], [0, 0, 0, 0]]
+    assert labels.known.tolist() == [
+        [True, True, True, True],
+        [True, True, False, True],
+        [False, False, False, False],
+    ]
+
+
+def test_words_of_truth_need_no_option(tmp_path: Path) -> None:
+    manifest = _manifest(tmp_path, "Edema,Mass", "TRUE,False", "false,true")
+
+    assert _read(manifest, "Edema", "Mass").values.tolist() == [[1, 0], [0, 1]]
+
+
+def test_a_mark_for_present_needs_no_other_word_where_blank_is_zero(tmp_path: Path) -> None:
+    manifest = _manifest(tmp_path, "Edema,Mass", "x,", ",x", "X,x")
+
+    labels = _read(manifest, "Edema", "Mass", policy=LabelPolicy(positive="x", blank="zeros"))
+
+    assert labels.values.tolist() == [[1, 0], [0, 1], [1, 1]]
+    with pytest.raises(UsageError, match=r"--positive needs two values, but those of .* are 'x'"):
+        _read(manifest, "Edema", "Mass", policy=LabelPolicy(positive="x"))
+
+
+def test_a_third_word_beside_the_positive_one_is_named(tmp_path: Path) -> None:
+    manifest = _manifest(tmp_path, "Edema,Mass", "yes,no", "no,maybe")
+
+    with pytest.raises(UsageError, match=r"are 'maybe', 'no', 'yes'\. Write -1 for uncertain"):
+        define_task(manifest, ["Edema", "Mass"], LabelPolicy(positive="yes"))
+
+
+@pytest.mark.parametrize(
+    ("cells", "separator"),
+    [
+        (("Effusion|Mass", "No Finding", "Mass", "", "-1", "Effusion | Edema"), "|"),
+        (("Effusion;Mass", "normal", "Mass", "NA", "-1", "Edema; Effusion"), ";"),
+        (('"Effusion, Mass"', "Normal", "Mass", "?", "-1", '"Edema,Effusion"'), ","),
+        (("Effusion/Mass", "no finding", "Mass", "", "-1", "Effusion / Edema"), "/"),
+        (
+            (
+                "\"['Effusion', 'Mass']\"",
+                "[]",
+                "\"['Mass ']\"",
+                "",
+                "-1",
+                "\"['Edema','Effusion']\"",
+            ),
+            ",",
+        ),
+    ],
+)
+def test_joined_findings_become_labels(
+    tmp_path: Path, cells: tuple[str, ...], separator: str
+) -> None:
+    manifest = _manifest(tmp_path, "finding,x", *[f"{cell}," for cell in cells])
+
+    with pytest.raises(UsageError) as caught:
+        define_task(manifest, ["finding"], LabelPolicy())
+    task = define_task(manifest, ["finding"], LabelPolicy(separator=separator))
+    labels = read_labels(manifest, task)
+
+    assert f"--label-separator '{separator}' makes a label of each finding" in str(caught.value)
+    assert (task.kind, task.columns, task.names) == (
+        "multilabel",
+        ("finding",),
+        ("Edema", "Effusion", "Mass"),
+    )
+    assert labels.values.tolist() == [
+        [0, 1, 1],
+        [0, 0, 0],
+        [0, 0, 1],
+        [0, 0, 0],
+        [0, 0, 0],
+        [1, 1, 0],
+    ]
+    assert labels.known[:, 0].tolist() == [True, True, True, False, False, True]
+    zeros = LabelPolicy(separator=separator, blank="zeros")
+    assert _read(manifest, "finding", policy=zeros).known[:, 0].tolist() == [
+        True, True, True, True, False, True,
+    ]  # fmt: skip
+
+
+def test_a_finding_that_train_lacks_is_one_line_with_its_rows(tmp_path: Path) -> None:
+    train = _manifest(tmp_path, "finding,x", "a|b,", "b,", "Normal,")
+    test = _manifest(tmp_path, "finding,x", *["a|c,", "c|d,"] * 30, name="test")
+    task = define_task(train, ["finding"], LabelPolicy(separator="|"))
+
+    with pytest.raises(DataError) as caught:
+        read_labels(test, task)
+
+    (line,) = str(caught.value).splitlines()
+    assert line.startswith(
+        f"{tmp_path / 'test.csv'}, rows 2, 3, 3 and 87 more, column 'finding': 'c' is no finding"
+    )
+    assert line.endswith("(also 'd')")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("Nodule/Mass", "Normal", "Edema"),
+        ("No Lung Opacity / Not Normal", "Normal", "Lung Opacity"),
+        ("COVID-19", "Viral Pneumonia", "Normal"),
+    ],
+)
+def test_signs_in_the_names_of_classes_join_nothing(tmp_path: Path, names: tuple[str, ...]) -> None:
+    manifest = _manifest(tmp_path, "finding,x", *[f"{name}," for name in names])
+
+    assert define_task(manifest, ["finding"], LabelPolicy()).names == tuple(sorted(names))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [str(at % 70 + 20) for at in range(2000)],
+        [f"{at % 70 + 20:03}Y" for at in range(2000)],
+        [f"{at % 10}.5" for at in range(200)],
+        [f'"{at % 10},5"' for at in range(200)],
+    ],
+)
+def test_what_was_measured_is_no_class(tmp_path: Path, values: list[str]) -> None:
+    manifest = _manifest(tmp_path, "age,x", *[f"{value}," for value in values])
+
+    with pytest.raises(DataError, match=r"different numbers .*: a measurement, not classes") as e:
+        define_task(manifest, ["age"], LabelPolicy())
+    assert "\n" not in str(e.value)
+
+
+def test_ids_are_no_classes_in_any_number_of_rows(tmp_path: Path) -> None:
+    manifest = _manifest(tmp_path, "who,x", *[f"P{at % 200}," for at in range(2000)])
+
+    with pytest.raises(DataError, match=r"has 200 different values in 2000 rows .*hardly classes"):
+        define_task(manifest, ["who"], LabelPolicy())
+
+
+def test_a_decimal_comma_is_a_decimal_point(tmp_path: Path) -> None:
+    file = tmp_path / "train.csv"
+    file.write_text("Path;Edema;Mass\na.png;1,0;0,0\nb.png;0,0;-1,0\nc.png;1,0;1,00\n")
+
+    labels = _read(read_manifest(file, name="train"), "Edema", "Mass")
+
+    assert labels.values.tolist() == [[1, 0], [0, 0], [1, 1]]
+    assert labels.known.tolist() == [[True, True], [True, False], [True, True]]
+
+
+def test_sex_as_a_label_is_what_the_file_says(tmp_path: Path) -> None:
+    manifest = _manifest(tmp_path, "sex,x", "Male,", "Female,", "male,")
+
+    labels = _read(manifest, "sex", policy=LabelPolicy(positive="Female"))
+
+    assert labels.values[:, 0].tolist() == [0, 1, 0]
+    assert manifest.column("sex").tolist() == ["M", "F", "M"]
+
+
+def test_counts_are_in_the_singular_where_they_are_one(tmp_path: Path) -> None:
+    labels = _read(_manifest(tmp_path, "Edema,x", "1,", ","), "Edema")
+
+    (sentence,) = one_class_labels(count_labels(labels, ("Edema",)), LabelPolicy())
+
+    assert sentence.startswith("label 'Edema' has 1 positive, 0 negatives and 1 masked row, so")
