@@ -10,17 +10,7 @@ from tests.support.shared import SHARED, shared_path
 CHECKS = {**field_pictures.CHECKS, **field_tables.CHECKS, **field_backbones.CHECKS}
 FOLDERS = sorted(path.parent.name for path in (SHARED / "field-cases").glob("*/expected.txt"))
 # Folders whose checker is not written yet; an entry that has one fails.
-PENDING = {
-    "csv-ids-in-other-spelling",
-    "csv-labels-in-words",
-    "csv-no-header-lists",
-    "csv-paths-nearly-right",
-    "csv-patient-in-path",
-    "csv-placeholder-class",
-    "csv-placeholder-patient",
-    "csv-preamble",
-    "csv-ragged",
-}
+PENDING = {}
 
 
 @pytest.mark.shared

@@ -54,7 +54,8 @@ class PathMends:
             before, mended = mended, [None if path is None else step(path) for path in mended]
             changed = [old for old, new in zip(before, mended, strict=True) if old != new]
             if changed:
-                notices.append(f"{len(changed):,} image paths are {how} (such as {changed[0]!r}).")
+                are = "path is" if len(changed) == 1 else "paths are"
+                notices.append(f"{len(changed):,} image {are} {how} (such as {changed[0]!r}).")
         if self.prefix is not None:
             old, _, new = self.prefix.partition("=")
             before = mended

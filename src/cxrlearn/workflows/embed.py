@@ -9,8 +9,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from cxrlearn.data.columns import OFF
-from cxrlearn.data.image_root import wrong_root_hint
 from cxrlearn.data.manifest import read_manifest, scan_folder
+from cxrlearn.data.missing_images import missing_images_hint
 from cxrlearn.errors import FeatureFileError
 from cxrlearn.features.fingerprint import AUTO, differences
 from cxrlearn.features.lock import writer_lock
@@ -205,7 +205,7 @@ def _load_images(config: EmbedConfig, reporter: Reporter) -> list[Image]:
     for manifest in manifests:
         for notice in manifest.notices:
             reporter.notice(notice)
-        hint = wrong_root_hint(manifest)
+        hint = missing_images_hint(manifest)
         if hint is not None:
             reporter.warning(hint)
     return unique_images(image for manifest in manifests for image in images_of(manifest))

@@ -13,7 +13,7 @@ from cxrlearn.workflows.finetune_tensorboard import require_tensorboard
 from cxrlearn.workflows.null_control import permute_labelled
 from cxrlearn.workflows.probe_evaluate import check_columns
 from cxrlearn.workflows.run_folder import Recorder
-from cxrlearn.workflows.shared_images import warn_of_shared_images
+from cxrlearn.workflows.shared_images import warn_of_missing_images, warn_of_shared_images
 from cxrlearn.workflows.shortcut_floor import floor_columns
 from cxrlearn.workflows.targets import resolve_target
 
@@ -56,6 +56,7 @@ def prepare(config: FinetuneConfig, reporter: Reporter) -> Prepared:
     if config.tensorboard:
         require_tensorboard()
     sets = load_sets(config, recorder)
+    warn_of_missing_images(sets.named().values(), recorder)
     files = {name: manifest.paths for name, manifest in sets.named().items()}
     warn_of_shared_images(shared_files(files), recorder, strict=config.strict)
     sets, labelled = sorted_by_id(sets, load_labels(sets, config, recorder))

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from cxrlearn.data.columns import OFF
 from cxrlearn.data.faults import did_you_mean, quoted
-from cxrlearn.data.image_root import wrong_root_hint
 from cxrlearn.data.manifest import read_manifest, scan_folder
+from cxrlearn.data.missing_images import missing_images_hint
 from cxrlearn.errors import DataError, UsageError
 from cxrlearn.runtime.devices import resolve_device
 from cxrlearn.runtime.events import SILENT
@@ -177,7 +177,7 @@ def _manifest(config: PredictConfig, reporter: Reporter) -> Manifest:
         raise UsageError("no images: give --csv FILE or --images DIR.")
     for notice in manifest.notices:
         reporter.notice(notice)
-    hint = wrong_root_hint(manifest)
+    hint = missing_images_hint(manifest)
     if hint is not None:
         reporter.warning(hint)
     return manifest

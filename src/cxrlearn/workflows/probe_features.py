@@ -17,7 +17,7 @@ from cxrlearn.features.stored_rows import StoredRows
 from cxrlearn.runtime.memory import available_memory
 from cxrlearn.workflows.embed import images_of, run_embed
 from cxrlearn.workflows.embed_config import EmbedConfig
-from cxrlearn.workflows.shared_images import warn_of_shared_images
+from cxrlearn.workflows.shared_images import warn_of_missing_images, warn_of_shared_images
 from cxrlearn.workflows.targets import Target, resolve_target
 
 if TYPE_CHECKING:
@@ -156,6 +156,7 @@ def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> P
         images = unique_images(
             image for manifest in sets.named().values() for image in images_of(manifest)
         )
+        warn_of_missing_images(sets.named().values(), reporter)
         run_embed(embed_config(config, target), reporter, images=images)
         rows = _rows(target, sets)
     failed = read_failed(target.file)

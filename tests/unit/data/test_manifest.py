@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cxrlearn.data.image_root import wrong_root_hint
 from cxrlearn.data.images import read_radiograph
 from cxrlearn.data.labels import LabelPolicy, define_task, read_labels
 from cxrlearn.data.manifest import Manifest, read_manifest, scan_folder
+from cxrlearn.data.missing_images import missing_images_hint
 from cxrlearn.errors import DataError, UnreadableImageError
 from tests.support.shared import shared_path
 
@@ -273,11 +273,12 @@ def test_a_wrong_image_root_is_told_with_the_right_one(tmp_path: Path) -> None:
     prefixed = _read(tmp_path, "Path\nCheXpert-v1.0/images/a.png\n")
     lost = _read(tmp_path, "Path\nx.png\n")
 
-    assert str(wrong_root_hint(below)).endswith(f"--image-root {tmp_path / 'images'}")
-    assert str(wrong_root_hint(beside)).endswith(f"--image-root {tmp_path}")
-    assert "without 'CheXpert-v1.0' in front" in str(wrong_root_hint(prefixed))
-    assert "say with --image-root" in str(wrong_root_hint(lost))
-    assert wrong_root_hint(_read(tmp_path, "Path\nimages/a.png\nb.png\n")) is None
+    assert str(missing_images_hint(below)).endswith(f"--image-root {tmp_path / 'images'}.")
+    assert str(missing_images_hint(beside)).endswith(f"--image-root {tmp_path}.")
+    assert str(missing_images_hint(prefixed)).endswith(": --path-prefix 'CheXpert-v1.0/='.")
+    assert "--path-prefix" in str(missing_images_hint(prefixed))
+    assert "say with --image-root" in str(missing_images_hint(lost))
+    assert missing_images_hint(_read(tmp_path, "Path\nimages/a.png\nb.png\n")) is None
 
 
 @pytest.mark.shared
