@@ -14,6 +14,7 @@ from cxrlearn.cli import compare  # noqa: F401 - registers itself
 from cxrlearn.errors import CxrlearnError
 from cxrlearn.features.lock import writer_lock
 from tests.support.cli import done, refused, run_cli
+from tests.support.feature_files import edited
 from tests.support.shared import ROOT
 from tests.support.small_study import FAST, SETTINGS, Study, embedded_study
 from tests.support.tiny_backbone import SPECS, use_tiny
@@ -366,7 +367,7 @@ def test_all_images_missing(study: Study) -> None:
 
 
 def test_nan_in_the_features_is_told_with_count_and_first_image(study: Study) -> None:
-    with h5py.File(study.features, "r+") as file:
+    with edited(study.features) as file:
         file["features"][3, 2] = np.nan
         file["features"][7, :] = np.inf
         first = file["image_id"].asstr()[3]
@@ -438,7 +439,7 @@ def _foreign(study: Study) -> None:
 
 def _attribute(name: str, value: object) -> Damage:
     def change(study: Study) -> None:
-        with h5py.File(study.features, "r+") as file:
+        with edited(study.features) as file:
             file.attrs[name] = value
 
     return change
@@ -446,7 +447,7 @@ def _attribute(name: str, value: object) -> Damage:
 
 def _features(rows: slice, columns: slice) -> Damage:
     def change(study: Study) -> None:
-        with h5py.File(study.features, "r+") as file:
+        with edited(study.features) as file:
             kept = file["features"][rows, columns]
             del file["features"]
             file["features"] = kept
@@ -456,7 +457,7 @@ def _features(rows: slice, columns: slice) -> Damage:
 
 def _without(name: str) -> Damage:
     def change(study: Study) -> None:
-        with h5py.File(study.features, "r+") as file:
+        with edited(study.features) as file:
             del file[name]
 
     return change

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from cxrlearn import read_features
 from cxrlearn.workflows.probe_features import _WORKING
 from tests.support.cli import done, refused
+from tests.support.feature_files import edited
 from tests.support.small_study import FAST, LABELS, Row, Study, embedded_study
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def foreign_features(study: Study) -> None:
     """Pass the feature file off as that of a backbone that was pretrained on MIMIC-CXR."""
     file = study.features.with_name("refers.h5")
     study.features.rename(file)
-    with h5py.File(file, "r+") as content:
+    with edited(file) as content:
         found = json.loads(content.attrs["fingerprint"])
         found |= {"backbone": "refers", "feature": "pooled"}
         content.attrs["fingerprint"] = json.dumps(found, sort_keys=True)
@@ -255,7 +255,7 @@ def write_nan(study: Study) -> str:
     """Make one training feature NaN and return its image."""
     row = study.rows("train")[3]["Path"]
     number = list(read_features(study.features).ids).index(row)
-    with h5py.File(study.features, "r+") as content:
+    with edited(study.features) as content:
         content["features"][number, 5] = np.nan
     return row
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import os
+import struct
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 
+from cxrlearn.features.checked import seal
 from cxrlearn.features.fingerprint import Fingerprint
 from cxrlearn.features.parts import PartWriter, Row
 from cxrlearn.features.rows import Index, Sightings
 from cxrlearn.features.store import write_feature_file
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -74,9 +78,24 @@ def write_rows(path: Path, rows: list[Row], **changes: Any) -> Path:  # noqa: AN
     )
     fingerprint = replace(FINGERPRINT, **changes)
     numbers = [int(row.content_hash, 16) for row in rows]
-    blocks = [np.stack([features_of(number) for number in numbers])] if rows else []
+    blocks = (
+        [np.stack([features_of(number, fingerprint.dim) for number in numbers])] if rows else []
+    )
     write_feature_file(path, fingerprint, {"made": "by hand"}, index, {"z.png": "gone"}, blocks)
     return path
+
+
+@contextmanager
+def edited(path: Path) -> Iterator[h5py.File]:
+    """Open a feature file for changes, as a writer other than cxrlearn may; seal it again."""
+    content = path.read_bytes()
+    length, block = struct.unpack("<QQ", content[-64:-48])
+    assert content.endswith(b"cxrlearn-sums-1\n")
+    assert len(content) == length + -(-length // block) * 32 + 64
+    path.write_bytes(content[:length])
+    with h5py.File(path, "r+") as file:
+        yield file
+    seal(path)
 
 
 def everything(path: Path) -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """The HDF5 feature file, specified in docs/reference/feature-file.md; nothing else imports h5py.
 
+Every file ends with checksums of all its bytes, which are compared before HDF5 sees a byte (see
+`features.checked`): a damaged file is refused, and never gives a wrong number or name.
+
 The final file is never appended to. Rows are written in closed parts under `<file>.parts/`, each
 under a temporary name and then moved; `merge` writes parts and the old file into a new one, sorted
 by (image_id, content_hash), and moves that over the old.
@@ -8,7 +11,6 @@ by (image_id, content_hash), and moves that over the old.
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,18 +18,17 @@ from typing import TYPE_CHECKING, Any
 import h5py
 import numpy as np
 
-from cxrlearn.errors import FeatureFileError
+from cxrlearn.features.checked import seal
 from cxrlearn.features.fingerprint import Fingerprint
+from cxrlearn.features.opening import FORMAT, VERSION, checked, opened
 from cxrlearn.features.rows import Index, Sightings, encode_id, no_sightings
 from cxrlearn.features.shield import ShieldedFile
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from numpy.typing import NDArray
 
-FORMAT = "cxrlearn-features"
-VERSION = 1
 BLOCK_BYTES = 16 * 1024 * 1024
 """Features are moved from file to file in blocks of about this size, so memory stays level."""
 CHUNK_BYTES = 1024 * 1024
@@ -82,7 +83,7 @@ def read_features(path: str | Path) -> Features:
     Raises:
         FeatureFileError: not a feature file, damaged, or of a newer version.
     """
-    with _opened(Path(path)) as file:
+    with opened(Path(path)) as file:
         return Features(
             ids=_read_text(file, "image_id"),
             features=file["features"][:].astype(np.float32, copy=False),
@@ -103,7 +104,7 @@ def read_info(path: Path) -> FileInfo:
     Raises:
         FeatureFileError: as `read_features`.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return _info(file)
 
 
@@ -121,7 +122,7 @@ def read_index(path: Path) -> Index:
     Raises:
         FeatureFileError: as `read_features`.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return _read_index(file)
 
 
@@ -144,7 +145,7 @@ def read_rows(path: Path, rows: NDArray[np.intp]) -> NDArray[np.float32]:
     Raises:
         FeatureFileError: as `read_features`.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         data = file["features"]
         out = np.empty((len(rows), data.shape[1]), dtype=np.float32)
         step = max(1, BLOCK_BYTES // max(1, 4 * data.shape[1]))
@@ -153,8 +154,8 @@ def read_rows(path: Path, rows: NDArray[np.intp]) -> NDArray[np.float32]:
         for start in range(0, len(data), step):
             low, high = np.searchsorted(wanted, [start, start + step])
             if low < high:
-                block = data[start : start + step]
-                out[order[low:high]] = block[wanted[low:high] - start]
+                first, last = wanted[low], wanted[high - 1]
+                out[order[low:high]] = data[first : last + 1][wanted[low:high] - first]
         return out
 
 
@@ -164,23 +165,21 @@ def read_slice(path: Path, start: int, stop: int) -> NDArray[np.float32]:
     Raises:
         FeatureFileError: as `read_features`.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         block: NDArray[np.float32] = file["features"][start:stop].astype(np.float32, copy=False)
         return block
 
 
 def check_whole(path: Path) -> None:
-    """Read everything once, so that the checksums tell whether the file is whole.
+    """Read everything once and compare it with the checksums.
 
     Raises:
         FeatureFileError: as `read_features`.
     """
-    with _opened(path) as file:
-        _read_index(file)
-        _read_failed(file)
-        data = file["features"]
-        for start in range(0, len(data), 1024):
-            data[start : start + 1024]
+    with checked(path) as content:
+        content.check_all()
+    with opened(path):
+        pass  # of this format and version
 
 
 def read_failed(path: Path) -> dict[str, str]:
@@ -189,49 +188,13 @@ def read_failed(path: Path) -> dict[str, str]:
     Raises:
         FeatureFileError: as `read_features`.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return _read_failed(file)
 
 
 def _read_failed(file: h5py.File) -> dict[str, str]:
     group = file["failed"]
     return dict(zip(_read_text(group, "image_id"), _read_text(group, "reason"), strict=True))
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
-    """Open a file that claims to be one of ours; anything wrong with it names the file."""
-    if not path.is_file():
-        raise FeatureFileError(f"no feature file {path}. `cxrlearn embed` writes it.")
-    advice = "Delete it and run `cxrlearn embed` again."
-    try:
-        file = h5py.File(path, "r")
-    except OSError as error:
-        if isinstance(error, PermissionError):
-            raise FeatureFileError(f"{path} may not be read: permission denied.") from error
-        raise FeatureFileError(f"{path} is damaged or no HDF5 file. {advice}") from error
-    with file:
-        try:
-            _check_format(path, file)
-            yield file
-        except (KeyError, OSError, RuntimeError, TypeError, ValueError) as error:
-            raise FeatureFileError(f"{path} is damaged ({error}). {advice}") from error
-
-
-def _check_format(path: Path, file: h5py.File) -> None:
-    if file.attrs.get("format") != FORMAT:
-        raise FeatureFileError(f"{path} is an HDF5 file, but no feature file of cxrlearn.")
-    version = int(file.attrs["version"])
-    if version > VERSION:
-        raise FeatureFileError(
-            f"{path} has format version {version}; this cxrlearn reads up to {VERSION}. "
-            "Update cxrlearn."
-        )
-    # Rows cut off, or of another width, would otherwise go to the wrong images without a word.
-    count, found = len(file["image_id"]), file["features"].shape
-    dim = Fingerprint.from_json(file.attrs["fingerprint"]).dim
-    if found != (count, dim):
-        raise ValueError(f"its features are {found}, not {(count, dim)}")
 
 
 def write_feature_file(
@@ -245,7 +208,7 @@ def write_feature_file(
     """Write a whole feature file, or a part, to `path`, which is not there yet.
 
     Args:
-        path: a temporary name; see `runtime.atomic.replace_file`.
+        path: a temporary name; see `runtime.atomic.replace_file`. Its last bytes are checksums.
         fingerprint: what decided the numbers.
         provenance: what did not.
         index: the N rows, sorted by (image_id, content_hash).
@@ -256,7 +219,9 @@ def write_feature_file(
         OSError: the disk is full, or fails.
     """
     count, dim = len(index), fingerprint.dim
-    with ShieldedFile(path) as disk, h5py.File(disk, "w") as file:
+    # Since version 1.10 HDF5 also guards its own structures with checksums, for readers that do
+    # not know ours.
+    with ShieldedFile(path) as disk, h5py.File(disk, "w", libver=("v110", "v110")) as file:
         file.attrs["format"] = FORMAT
         file.attrs["version"] = VERSION
         file.attrs["fingerprint"] = fingerprint.as_json()
@@ -280,6 +245,7 @@ def write_feature_file(
         names = sorted(failed)
         _write_text(group, "image_id", names)
         _write_text(group, "reason", [failed[name] for name in names])
+    seal(path)
 
 
 def _dataset(

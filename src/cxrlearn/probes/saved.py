@@ -18,10 +18,11 @@ from cxrlearn.probes.model import LabelFit, LogisticFit
 from cxrlearn.runtime.atomic import disk_errors, replace_file, write_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 FORMAT = "cxrlearn-probe"
-VERSION = 1
+VERSION = 2
 TENSORS = "probe.safetensors"
 ACCOUNT = "probe.json"
 
@@ -53,7 +54,8 @@ def save_probe(folder: Path, fit: LogisticFit | KnnFit, meta: ProbeMeta) -> None
     features (N, D) and their labels.
 
     The folder is made if it is missing. `probe.json` comes last and holds the hash of the tensors,
-    so files of two different probes are never taken for one.
+    so files of two different probes are never taken for one. It also holds the hash of its own
+    content: no damaged label name, setting or fingerprint is ever used.
 
     Raises:
         DiskError: the folder or a file cannot be written.
@@ -69,11 +71,18 @@ def save_probe(folder: Path, fit: LogisticFit | KnnFit, meta: ProbeMeta) -> None
         "tensors_sha256": hashlib.sha256(tensors).hexdigest(),
         **asdict(meta),
     }
+    account["account_sha256"] = _digest(account)
     with disk_errors(folder, "No probe was saved."):
         folder.mkdir(parents=True, exist_ok=True)
     replace_file(folder / TENSORS, lambda path: _write(path, tensors), step="probe.tensors")
     text = json.dumps(account, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     write_text(folder / ACCOUNT, text + "\n", step="probe.account")
+
+
+def _digest(account: Mapping[str, object]) -> str:
+    """Return the SHA-256 of an account without its own hash, however its text is laid out."""
+    content = {key: value for key, value in account.items() if key != "account_sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _content(
@@ -127,13 +136,15 @@ def _read_account(path: Path) -> dict[str, Any]:
         raise TrainingError(f"{path} is damaged: {error}.{_AGAIN}") from error
     if not isinstance(account, dict) or account.get("format") != FORMAT:
         raise TrainingError(f"{path} does not describe a probe of cxrlearn.")
-    if account.get("version") != VERSION:
+    version = account.get("version")
+    if version != VERSION:
+        older = isinstance(version, int) and version < VERSION
         raise TrainingError(
-            f"{path} has format version {account.get('version')}; this cxrlearn reads {VERSION}. "
-            "Update cxrlearn."
+            f"{path} has format version {version}; this cxrlearn reads {VERSION}."
+            f"{_AGAIN if older else ' Update cxrlearn.'}"
         )
-    if "tensors_sha256" not in account:
-        raise TrainingError(f"{path} is damaged: no hash of the weights.{_AGAIN}")
+    if account.get("account_sha256") != _digest(account):
+        raise TrainingError(f"{path} is damaged: its content does not match its hash.{_AGAIN}")
     return account
 
 

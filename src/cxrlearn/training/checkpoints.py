@@ -127,7 +127,8 @@ def _parse(content: bytes, path: Path) -> tuple[dict[str, str], dict[str, torch.
         raise TrainingError(
             f"{path} is no checkpoint, or a damaged one, cut short perhaps: {_AGAIN}"
         ) from error
-    return described.get("__metadata__", {}), tensors
+    header = described.get("__metadata__") if isinstance(described, dict) else None
+    return header if isinstance(header, dict) else {}, tensors
 
 
 def _check_form(header: Mapping[str, str], path: Path) -> None:

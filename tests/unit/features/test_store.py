@@ -17,7 +17,14 @@ from cxrlearn.features.store import (
     read_rows,
     read_slice,
 )
-from tests.support.feature_files import FINGERPRINT, digest_of, features_of, row_of, write_rows
+from tests.support.feature_files import (
+    FINGERPRINT,
+    digest_of,
+    edited,
+    features_of,
+    row_of,
+    write_rows,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +64,7 @@ def test_datasets_and_attributes_are_as_specified(file: Path) -> None:
             "version",
         ]
         assert content.attrs["format"] == "cxrlearn-features"
-        assert content.attrs["version"] == 1
+        assert content.attrs["version"] == 2
         assert json.loads(content.attrs["fingerprint"])["backbone"] == "tiny-test"
         assert content.attrs["fingerprint_sha256"] == FINGERPRINT.digest
         assert sorted(content) == [
@@ -110,7 +117,7 @@ def test_half_precision_on_disk_is_read_as_float32(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_writer_may_leave_out_what_is_optional(file: Path) -> None:
-    with h5py.File(file, "a") as content:
+    with edited(file) as content:
         del content["seen"]
         names = content["image_id"].asstr()[:]
         del content["image_id"]
@@ -138,7 +145,7 @@ def _zeros(path: Path) -> None:
 
 def _changed(change: Callable[[h5py.File], Any]) -> Callable[[Path], None]:
     def damage(path: Path) -> None:
-        with h5py.File(path, "a") as file:
+        with edited(path) as file:
             change(file)
 
     return damage
@@ -147,17 +154,20 @@ def _changed(change: Callable[[h5py.File], Any]) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (_truncate, r"a\.h5 is damaged or no HDF5 file\. Delete it"),
-        (_empty, r"a\.h5 is damaged or no HDF5 file\. Delete it"),
-        (_text, r"a\.h5 is damaged or no HDF5 file\. Delete it"),
-        (_zeros, r"a\.h5 is damaged or no HDF5 file\. Delete it"),
+        (
+            _truncate,
+            r"a\.h5 is damaged or no HDF5 file\. If `cxrlearn embed` wrote it, move it away",
+        ),
+        (_empty, r"a\.h5 is damaged or no HDF5 file\. If `cxrlearn embed` wrote it, move it away"),
+        (_text, r"a\.h5 is damaged or no HDF5 file\. If `cxrlearn embed` wrote it, move it away"),
+        (_zeros, r"a\.h5 is damaged or no HDF5 file\. If `cxrlearn embed` wrote it, move it away"),
         (
             _changed(lambda file: file.attrs.modify("format", "somebody-else")),
             r"a\.h5 is an HDF5 file, but no feature file of cxrlearn",
         ),
         (
-            _changed(lambda file: file.attrs.modify("version", 2)),
-            r"format version 2; this cxrlearn reads up to 1\. Update cxrlearn",
+            _changed(lambda file: file.attrs.modify("version", 3)),
+            r"format version 3; this cxrlearn reads up to 2\. Update cxrlearn",
         ),
         (_changed(lambda file: file.pop("size")), r"a\.h5 is damaged .*size.* Delete it"),
         (
@@ -188,8 +198,53 @@ def test_a_flipped_bit_is_noticed(file: Path, dataset: str) -> None:
     data = bytearray(file.read_bytes())
     data[chunk.byte_offset + 5] ^= 1
     file.write_bytes(data)
-    with pytest.raises(FeatureFileError, match="is damaged"):
+    with pytest.raises(FeatureFileError, match=r"a\.h5 is damaged \(bytes 0 to .* have changed"):
         check_whole(file)
+    with pytest.raises(FeatureFileError, match="is damaged"):
+        read_features(file)
+
+
+def test_a_file_that_was_changed_by_hand_is_refused(file: Path) -> None:
+    with h5py.File(file, "r+") as content:
+        content["features"][1, 1] = 7
+    with pytest.raises(FeatureFileError, match="is damaged"):
+        read_features(file)
+
+
+def test_only_the_blocks_that_are_read_are_checked(tmp_path: Path) -> None:
+    file = write_rows(tmp_path / "a.h5", [row_of(number) for number in range(3000)], dim=128)
+    with h5py.File(file) as content:
+        last = content["features"].id.get_chunk_info(content["features"].id.get_num_chunks() - 1)
+    whole = read_features(file).features
+    data = bytearray(file.read_bytes())
+    data[last.byte_offset + last.size // 2] ^= 1
+    file.write_bytes(data)
+    assert np.array_equal(read_rows(file, np.arange(10)), whole[:10])
+    with pytest.raises(FeatureFileError, match="have changed"):
+        read_slice(file, 2990, 3000)
+
+
+def test_a_file_without_checksums_says_of_which_version_it_is(file: Path) -> None:
+    length = int.from_bytes(file.read_bytes()[-64:-56], "little")
+    file.write_bytes(file.read_bytes()[:length])
+    with pytest.raises(FeatureFileError, match=r"checksums are missing.*Delete it"):
+        read_info(file)
+    with h5py.File(file, "r+") as content:
+        content.attrs["version"] = 1
+    with pytest.raises(FeatureFileError, match=r"version 1, which has no checksums.*embed` again"):
+        read_info(file)
+    with h5py.File(file, "r+") as content:
+        content.attrs["format"] = "somebody-else"
+    with pytest.raises(FeatureFileError, match="no feature file of cxrlearn") as caught:
+        read_info(file)
+    assert "elete" not in str(caught.value)
+
+
+def test_hdf5_guards_its_own_structures_too(file: Path) -> None:
+    # For readers that do not know our checksums: object headers of the newer format have theirs.
+    with h5py.File(file) as content:
+        assert h5py.h5o.get_info(content.id).hdr.version == 2
+        assert content["features"].fletcher32
 
 
 def test_a_missing_file_says_who_writes_it(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -128,14 +129,29 @@ def test_neighbours_that_do_not_fit_are_refused(tmp_path: Path, changes: dict[st
 
 
 def _edit(folder: Path, **changes: object) -> None:
+    """Write the account as another writer would have: with the hash of what it says."""
     path = folder / "probe.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    account = json.loads(path.read_text()) | changes
+    account.pop("account_sha256")
+    text = json.dumps(account, sort_keys=True)
+    account["account_sha256"] = hashlib.sha256(text.encode()).hexdigest()
+    path.write_text(json.dumps(account))
 
 
 def test_weights_of_another_probe_are_refused(folder: Path, tmp_path: Path) -> None:
     save_probe(tmp_path / "other", _fit(1), META)
     (tmp_path / "other" / "probe.safetensors").replace(folder / "probe.safetensors")
     with pytest.raises(TrainingError, match="damaged or of another probe"):
+        load_probe(folder)
+
+
+@pytest.mark.parametrize("key", ["tag", "fingerprint", "feature_dim", "labels"])
+def test_a_changed_word_of_the_account_is_refused(folder: Path, key: str) -> None:
+    path = folder / "probe.json"
+    account = json.loads(path.read_text())
+    account[key] = account[key][:-1] if isinstance(account[key], (str, list)) else 6
+    path.write_text(json.dumps(account))
+    with pytest.raises(TrainingError, match=r"probe\.json is damaged"):
         load_probe(folder)
 
 
@@ -157,7 +173,8 @@ def test_truncated_file_is_refused(folder: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"version": 2}, "format version 2; this cxrlearn reads 1. Update cxrlearn"),
+        ({"version": 3}, "format version 3; this cxrlearn reads 2. Update cxrlearn"),
+        ({"version": 1}, "format version 1; this cxrlearn reads 2. Run the probe again"),
         ({"format": "other"}, "does not describe a probe of cxrlearn"),
         ({"feature_dim": 9}, r"shape \(3, 5\) do not fit \(3, 9\)"),
         ({"labels": [{"name": "x"}]}, "no probe this version can read"),
@@ -173,9 +190,9 @@ def test_foreign_or_newer_description_is_refused_in_words(
 
 def test_description_without_a_hash_or_of_another_shape_is_refused(folder: Path) -> None:
     account = json.loads((folder / "probe.json").read_text())
-    del account["tensors_sha256"]
+    del account["account_sha256"]
     (folder / "probe.json").write_text(json.dumps(account))
-    with pytest.raises(TrainingError, match="no hash"):
+    with pytest.raises(TrainingError, match="does not match its hash"):
         load_probe(folder)
     (folder / "probe.json").write_text("[1]")
     with pytest.raises(TrainingError, match="does not describe"):
@@ -183,8 +200,6 @@ def test_description_without_a_hash_or_of_another_shape_is_refused(folder: Path)
 
 
 def test_weights_that_are_not_safetensors_are_refused(folder: Path) -> None:
-    import hashlib
-
     (folder / "probe.safetensors").write_bytes(b"no tensors")
     _edit(folder, tensors_sha256=hashlib.sha256(b"no tensors").hexdigest())
     with pytest.raises(TrainingError, match="no probe this version can read"):
