@@ -47,6 +47,10 @@ class FeatureFileError(CxrlearnError):
     exit_code: ClassVar[int] = 5
 
 
+class OtherFileError(FeatureFileError):
+    """A file is of another program, or of another version of this one: it is left alone."""
+
+
 class TrainingError(CxrlearnError):
     """A fit failed: a non-finite loss, a checkpoint of another model."""
 

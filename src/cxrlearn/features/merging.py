@@ -49,7 +49,7 @@ def merge(
         DiskError: the disk is full; the old file and all parts are untouched.
         FeatureFileError: the old file is damaged, or a part was made with other settings.
     """
-    parts = usable_parts(file)[0]
+    parts = usable_parts(file).usable
     for path, info in parts:
         if info.fingerprint != fingerprint:
             raise FeatureFileError(
@@ -65,7 +65,7 @@ def merge(
 
     with finished_parts_are_kept():
         replace_file(file, write, step="merge")
-    remove_parts(file)
+    remove_parts(file, (path for path, _ in parts))
     return len(sources.index)
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from cxrlearn.errors import FeatureFileError
-from cxrlearn.features.checked import CheckedFile, DamagedError, NotSealedError
+from cxrlearn.errors import FeatureFileError, OtherFileError
+from cxrlearn.features.checked import BLOCK, CheckedFile, DamagedError, NotSealedError
 from cxrlearn.features.fingerprint import Fingerprint
 
 if TYPE_CHECKING:
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
 FORMAT = "cxrlearn-features"
 VERSION = 2
 _AGAIN = "Delete it and run `cxrlearn embed` again."
-
-
-class OtherFileError(FeatureFileError):
-    """The file is of another program, or of another version of this one: it is left alone."""
 
 
 @contextmanager
@@ -70,10 +66,7 @@ def _why_not_sealed(path: Path) -> FeatureFileError:
         with h5py.File(path, "r") as file:
             name, version = file.attrs.get("format"), file.attrs.get("version")
     except (KeyError, OSError, RuntimeError, TypeError, ValueError):
-        return FeatureFileError(
-            f"{path} is damaged or no HDF5 file. If `cxrlearn embed` wrote it, move it away and "
-            "run the command again."
-        )
+        return _unreadable(path)
     if not isinstance(name, str) or name != FORMAT:
         return _foreign(path)
     if not isinstance(version, (int, np.integer)):
@@ -87,6 +80,18 @@ def _why_not_sealed(path: Path) -> FeatureFileError:
         )
     return FeatureFileError(
         f"{path} is damaged (its checksums are missing: it was cut short or changed). {_AGAIN}"
+    )
+
+
+def _unreadable(path: Path) -> FeatureFileError:
+    """Advise to delete only what cxrlearn has written: its format is named near the beginning."""
+    with path.open("rb") as file:
+        ours = FORMAT.encode() in file.read(BLOCK)
+    if ours:
+        return FeatureFileError(f"{path} is damaged (cut short, perhaps). {_AGAIN}")
+    return FeatureFileError(
+        f"{path} is damaged or no HDF5 file. If `cxrlearn embed` wrote it, move it away and run "
+        "the command again."
     )
 
 

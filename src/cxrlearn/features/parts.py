@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
+import contextlib
+import re
 import time
 import uuid
 from contextlib import contextmanager
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from cxrlearn.errors import DiskError, FeatureFileError
+from cxrlearn.errors import DiskError, FeatureFileError, OtherFileError
 from cxrlearn.features.rows import Contents, Index, Sightings, encode_id
 from cxrlearn.features.store import (
     check_whole,
@@ -24,7 +25,7 @@ from cxrlearn.features.store import (
 from cxrlearn.runtime.atomic import disk_errors, replace_file, write_step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
     from cxrlearn.features.fingerprint import Fingerprint
     from cxrlearn.features.store import FileInfo
 
+
+_PART = re.compile(r"\d{20}-[0-9a-f]{8}\.h5")
+_TEMPORARY = re.compile(r"\..+\.h5\.\d+\.tmp")
 
 PART_BYTES = 16 * 1024 * 1024
 """A part is closed at the latest when its features take this much."""
@@ -150,39 +154,58 @@ def parts_folder(file: Path) -> Path:
     return file.with_name(f"{file.name}.parts")
 
 
-def usable_parts(file: Path) -> tuple[list[tuple[Path, FileInfo]], list[str]]:
-    """Return the whole parts beside a feature file, oldest first, and what was found broken.
+class FoundParts(NamedTuple):
+    """What lies in the folder of parts beside a feature file."""
+
+    usable: list[tuple[Path, FileInfo]]
+    """Whole parts, oldest first."""
+    broken: list[str]
+    """Damaged parts; they were removed."""
+    foreign: list[str]
+    """Names of everything else: parts of another version, and what somebody put there."""
+
+
+def usable_parts(file: Path) -> FoundParts:
+    """Find the parts beside a feature file.
 
     Temporary files and parts damaged by a crash of the machine are removed: what they held is
-    computed again.
+    computed again. Whatever is not recognised by its name and content is left alone.
     """
     folder = parts_folder(file)
-    parts: list[tuple[Path, FileInfo]] = []
-    broken: list[str] = []
-    if not folder.is_dir():
-        return parts, broken
-    for path in sorted(folder.iterdir()):
-        if path.suffix != ".h5":
+    found = FoundParts([], [], [])
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
-            continue
-        try:
-            check_whole(path)
-            parts.append((path, read_info(path)))
-        except FeatureFileError:
-            broken.append(path.name)
-            path.unlink(missing_ok=True)
-    return parts, broken
+        elif not _PART.fullmatch(path.name) or not path.is_file():
+            found.foreign.append(path.name)
+        else:
+            _look_at(path, found)
+    return found
+
+
+def _look_at(path: Path, found: FoundParts) -> None:
+    try:
+        check_whole(path)
+        found.usable.append((path, read_info(path)))
+    except OtherFileError:
+        found.foreign.append(path.name)
+    except FeatureFileError:
+        found.broken.append(path.name)
+        path.unlink(missing_ok=True)
 
 
 def remove_leftovers(file: Path) -> None:
     """Remove the temporary files of processes that were killed while they wrote `file`."""
-    for path in file.parent.glob(f".{file.name}.*.tmp"):
-        path.unlink(missing_ok=True)
+    ours = re.compile(rf"\.{re.escape(file.name)}\.\d+\.tmp")
+    for path in file.parent.iterdir():
+        if ours.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
-def remove_parts(file: Path) -> None:
-    """Remove all parts beside a feature file."""
-    folder = parts_folder(file)
-    if folder.exists():
-        shutil.rmtree(folder)
+def remove_parts(file: Path, parts: Iterable[Path]) -> None:
+    """Remove these parts of a feature file, and their folder if nothing else is in it."""
+    for part in parts:
+        part.unlink(missing_ok=True)
+    with contextlib.suppress(OSError):  # it is not there, or somebody's files are in it
+        parts_folder(file).rmdir()
     write_step("parts.removed")

@@ -271,7 +271,12 @@ def _other_tag(target: Target, found: Fingerprint) -> str:
 def _recover(target: Target, reporter: Reporter) -> Target:
     """Merge the parts that an interrupted run left behind; parts of other settings are dropped."""
     file = target.file
-    parts, broken = usable_parts(file)
+    parts, broken, foreign = usable_parts(file)
+    if foreign:
+        reporter.notice(
+            f"{parts_folder(file)} holds files of another program or version, which are left "
+            f"alone: {', '.join(foreign[:5])}{', …' if len(foreign) > 5 else ''}."
+        )
     if broken:
         reporter.notice(
             f"{len(broken)} damaged parts of {file.name} were dropped; their images are computed "
@@ -286,7 +291,7 @@ def _recover(target: Target, reporter: Reporter) -> Target:
             f"parts that an interrupted run left for {file.name} were made with other settings "
             "and are dropped."
         )
-        remove_parts(file)
+        remove_parts(file, (path for path, _ in parts))
         return target
     failed = read_failed(file) if file.is_file() else {}
     rows = merge(file, fingerprint, parts[-1][1].provenance, failed=failed)
@@ -335,7 +340,7 @@ def _finish(work: Work) -> FileResult:
     if done.precision is not None:
         fingerprint = replace(fingerprint, precision=done.precision)
     rows = len(work.index)
-    if parts_folder(target.file).exists() or failed != work.old_failed:
+    if done.computed or done.copied or failed != work.old_failed:
         if fingerprint.precision == AUTO:  # every image failed: nothing was computed at all
             fingerprint = replace(fingerprint, precision="fp32")
         rows = merge(target.file, fingerprint, made_by(work), failed=failed)

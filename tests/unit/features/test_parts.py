@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from cxrlearn.features.merging import merge
 from cxrlearn.features.parts import (
     PartWriter,
     parts_folder,
@@ -14,7 +15,14 @@ from cxrlearn.features.parts import (
 )
 from cxrlearn.features.store import WRITE_STEPS, read_features, read_index
 from cxrlearn.runtime.atomic import hook_write_steps
-from tests.support.feature_files import FINGERPRINT, add_rows, digest_of, features_of, row_of
+from tests.support.feature_files import (
+    FINGERPRINT,
+    add_rows,
+    digest_of,
+    edited,
+    features_of,
+    row_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,8 +88,8 @@ def test_a_part_is_sorted_whatever_the_order_of_its_rows(file: Path) -> None:
     parts = writer(file)
     add_rows(parts, 5, 1, 3)
     parts.close_part()
-    ((path, _),), broken = usable_parts(file)
-    assert broken == []
+    ((path, _),), broken, foreign = usable_parts(file)
+    assert (broken, foreign) == ([], [])
     content = read_features(path)
     assert content.ids.tolist() == [f"img/{number:04d}.png" for number in (1, 3, 5)]
     assert np.array_equal(content.features, np.stack([features_of(n) for n in (1, 3, 5)]))
@@ -91,7 +99,7 @@ def test_a_part_passes_its_write_steps(file: Path, steps: list[str]) -> None:
     parts = writer(file)
     add_rows(parts, 0)
     parts.close_part()
-    remove_parts(file)
+    remove_parts(file, parts_folder(file).iterdir())
     assert steps == ["part.begin", "part.written", "part.moved", "parts.removed"]
     assert set(steps) <= set(WRITE_STEPS)
     assert not parts_folder(file).exists()
@@ -119,7 +127,7 @@ def test_a_damaged_part_is_dropped_and_named(file: Path, damage: str) -> None:
         "empty": b"",
     }
     first.write_bytes(damaged[damage])
-    whole, broken = usable_parts(file)
+    whole, broken, _ = usable_parts(file)
     assert [path for path, _ in whole] == [second]
     assert broken == [first.name]
     assert not first.exists()
@@ -139,6 +147,27 @@ def test_temporary_files_of_killed_processes_go(file: Path) -> None:
         ".other.h5.99.tmp",
         "tiny.h5.parts",
     ]
+
+
+def test_what_is_not_ours_is_left_alone(file: Path) -> None:
+    parts = writer(file, rows=1)
+    add_rows(parts, 0, 1)
+    folder = parts_folder(file)
+    newer, mine = sorted(folder.iterdir())
+    with edited(newer) as content:
+        content.attrs["version"] = 99
+    (folder / "notes.txt").write_text("do not lose me")
+    (folder / "thesis.h5").write_bytes(b"not yours")
+    (folder / "old").mkdir()
+    (folder / "old" / "data.csv").write_text("1")
+    found = usable_parts(file)
+    assert [path for path, _ in found.usable] == [mine]
+    assert found.broken == []
+    assert sorted(found.foreign) == sorted([newer.name, "notes.txt", "old", "thesis.h5"])
+    assert merge(file, FINGERPRINT, {}, failed={}) == 1
+    left = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+    assert left == sorted([newer.name, "notes.txt", "old", "old/data.csv", "thesis.h5"])
+    assert usable_parts(file).usable == []
 
 
 def test_one_content_in_two_places_is_two_sightings(file: Path) -> None:

@@ -154,10 +154,7 @@ def _changed(change: Callable[[h5py.File], Any]) -> Callable[[Path], None]:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (
-            _truncate,
-            r"a\.h5 is damaged or no HDF5 file\. If `cxrlearn embed` wrote it, move it away",
-        ),
+        (_truncate, r"a\.h5 is damaged .*\. Delete it and run"),
         (_empty, r"a\.h5 is damaged or no HDF5 file\. If `cxrlearn embed` wrote it, move it away"),
         (_text, r"a\.h5 is damaged or no HDF5 file\. If `cxrlearn embed` wrote it, move it away"),
         (_zeros, r"a\.h5 is damaged or no HDF5 file\. If `cxrlearn embed` wrote it, move it away"),
