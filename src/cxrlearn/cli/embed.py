@@ -130,5 +130,5 @@ def report_failures(failed: dict[str, str], terminal: Terminal) -> None:
         terminal.warning(f"  {name}: {failed[name]}")
     if len(failed) > SHOWN_FAILURES:
         terminal.warning(
-            f"  and {len(failed) - SHOWN_FAILURES} more, in /failed of the feature file."
+            f"  and {len(failed) - SHOWN_FAILURES} more; `cxrlearn embed` records them in /failed."
         )

@@ -60,6 +60,8 @@ class Catalogue:
     def __init__(self, index: Index) -> None:
         """Build the look-ups of an index; features stay on disk."""
         self._index = index
+        self.not_on_disk: set[str] = set()
+        """Ids of images that `rows` found although their files are missing."""
 
     @cached_property
     def _by_time(self) -> dict[tuple[bytes, int, int, int], int]:
@@ -105,9 +107,39 @@ class Catalogue:
         return place < len(names) and bool(names[place] == name)
 
     def rows(self, images: Sequence[Image]) -> NDArray[np.intp]:
-        """Return the row of every image, -1 where there is none."""
-        found = (self.find(image) for image in images)
+        """Return the row of every image, -1 where there is none.
+
+        An image whose file is missing is found by its id alone, if it was embedded from that very
+        place, or if none of the images is on disk: features are often copied without the images.
+        """
+        found = [self.find(image) for image in images]
+        missing = [
+            number
+            for number, row in enumerate(found)
+            if row is None and not os.path.lexists(images[number].path)
+        ]
+        for number in missing:
+            image = images[number]
+            found[number] = self._by_name(image, anywhere=len(missing) == len(images))
+            if found[number] is not None:
+                self.not_on_disk.add(image.image_id)
         return np.array([-1 if row is None else row for row in found], dtype=np.intp)
+
+    def _by_name(self, image: Image, *, anywhere: bool) -> int | None:
+        """Return the row last seen at an image's place; else, `anywhere`, the only one so named."""
+        names, name = self._index.image_id, encode_id(image.image_id)
+        first, end = (int(np.searchsorted(names, name, side)) for side in ("left", "right"))
+        seen, order = self._index.seen, self._seen_by_row
+        low, high = np.searchsorted(seen.row, [first, end], sorter=order)
+        place = place_of(image.path)
+        here = [sighting for sighting in order[low:high] if seen.place[sighting] == place]
+        if here:
+            return int(seen.row[max(here, key=seen.mtime_ns.__getitem__)])
+        return first if anywhere and end - first == 1 else None
+
+    @cached_property
+    def _seen_by_row(self) -> NDArray[np.intp]:
+        return np.argsort(self._index.seen.row, kind="stable")
 
 
 def file_digest(path: str) -> bytes:

@@ -134,12 +134,14 @@ def run_embed(
     reporter: Reporter = SILENT,
     *,
     images: Sequence[Image] | None = None,
+    record_failures: bool = True,
 ) -> EmbedResult:
     """Bring the feature file of every backbone up to date with the images.
 
     Whether there is work is decided before torch is imported. What was finished stays finished,
     whatever stops the run; the next one goes on from there. `images`, if given, are embedded
-    instead of those of the config's manifests.
+    instead of those of the config's manifests. With `record_failures=False` no image is added to
+    `/failed`.
 
     Raises:
         DataError: a fault of a manifest.
@@ -166,7 +168,7 @@ def run_embed(
             _compute(works, config, reporter)
         for work in works:
             work.todo = []  # very many names need not be kept until the end
-        files = tuple(_finish(work) for work in works)
+        files = tuple(_finish(work, record_failures=record_failures) for work in works)
     return EmbedResult(files, count, time.monotonic() - started, config.allow_failures)
 
 
@@ -333,9 +335,12 @@ def _compute(works: list[Work], config: EmbedConfig, reporter: Reporter) -> None
         compute(works, config, reporter, device=resolve_device(config.device))
 
 
-def _finish(work: Work) -> FileResult:
+def _finish(work: Work, *, record_failures: bool) -> FileResult:
     target, done = work.target, work.done
-    failed = work.other_failed | done.failed
+    recorded = {
+        name: why for name, why in done.failed.items() if record_failures or name in work.old_failed
+    }
+    failed = work.other_failed | recorded
     fingerprint = target.fingerprint
     if done.precision is not None:
         fingerprint = replace(fingerprint, precision=done.precision)

@@ -9,11 +9,11 @@ import numpy as np
 
 from cxrlearn.errors import FeatureFileError, UsageError
 from cxrlearn.features.fingerprint import AUTO
-from cxrlearn.features.plan import Catalogue, unique_images
-from cxrlearn.features.store import read_failed, read_index, read_info, read_rows
+from cxrlearn.features.store import read_info, read_rows
 from cxrlearn.probes.model import LogisticFit
 from cxrlearn.probes.saved import SavedProbe, load_probe
-from cxrlearn.workflows.embed import images_of, run_embed
+from cxrlearn.workflows.cached_rows import cached_rows
+from cxrlearn.workflows.embed import images_of
 from cxrlearn.workflows.embed_config import EmbedConfig
 from cxrlearn.workflows.targets import resolve_target
 
@@ -93,11 +93,8 @@ def score_with_probe(model: ProbeModel, manifest: Manifest, reporter: Reporter) 
         FeatureFileError: the features came out otherwise than those the probe was fitted on.
         CxrlearnError: whatever `run_embed` raises.
     """
-    images = images_of(manifest)
-    run_embed(model.embedding, reporter, images=unique_images(images))
-    file = model.target.file
-    rows = Catalogue(read_index(file)).rows(images) if file.is_file() else np.full(len(images), -1)
-    reasons = read_failed(file) if file.is_file() else {}
+    images, file = images_of(manifest), model.target.file
+    (rows,), reasons = cached_rows(file, [images], model.embedding, reporter)
     if (rows >= 0).any():
         _check_file(model)
     labels = len(model.probe.fit.labels)

@@ -11,16 +11,17 @@ import numpy as np
 from cxrlearn.backbones.registry import resolve
 from cxrlearn.errors import DataError, UsageError, WeightsError
 from cxrlearn.features.fingerprint import feature_tag
-from cxrlearn.features.plan import Catalogue, unique_images
-from cxrlearn.features.store import read_failed, read_index, read_info
+from cxrlearn.features.store import read_index, read_info
 from cxrlearn.features.stored_rows import StoredRows
 from cxrlearn.runtime.memory import available_memory
-from cxrlearn.workflows.embed import images_of, run_embed
+from cxrlearn.workflows.cached_rows import cached_rows
+from cxrlearn.workflows.embed import images_of
 from cxrlearn.workflows.embed_config import EmbedConfig
 from cxrlearn.workflows.shared_images import warn_of_missing_images, warn_of_shared_images
 from cxrlearn.workflows.targets import Target, resolve_target
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -147,24 +148,18 @@ def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> P
         CxrlearnError: whatever `run_embed` raises.
     """
     target = find_target(config, reporter)
-    rows = _rows(target, sets)
-    missing = sum(int((found < 0).sum()) for found in rows.values())
-    if missing:
-        reporter.notice(
-            f"{missing:,} images have no {target.tag} features yet: embedding them first."
-        )
-        images = unique_images(
-            image for manifest in sets.named().values() for image in images_of(manifest)
-        )
-        warn_of_missing_images(sets.named().values(), reporter)
-        run_embed(embed_config(config, target), reporter, images=images)
-        rows = _rows(target, sets)
-    failed = read_failed(target.file)
+    manifests = sets.named()
+    groups = [images_of(manifest) for manifest in manifests.values()]
+    found, failed = cached_rows(target.file, groups, embed_config(config, target), reporter)
+    rows = dict(zip(manifests, found, strict=True))
+    if any((one < 0).any() for one in found):
+        warn_of_missing_images(manifests.values(), reporter)
+    _refuse_unusable(manifests, rows, failed)
     hashes = read_index(target.file).content_hash
     streamed = _streamed(config, rows["train"], read_info(target.file).fingerprint.dim, reporter)
     splits = {
         name: _split(target, manifest, rows[name], failed, hashes, streamed and name == "train")
-        for name, manifest in sets.named().items()
+        for name, manifest in manifests.items()
     }
     shared = {
         (a, b): len(splits[a].content_hashes & splits[b].content_hashes)
@@ -194,11 +189,18 @@ def _streamed(config: ProbeConfig, rows: NDArray[np.intp], dim: int, reporter: R
     return False
 
 
-def _rows(target: Target, sets: ImageSets) -> dict[str, NDArray[np.intp]]:
-    if not target.file.is_file():
-        return {name: np.full(len(manifest), -1) for name, manifest in sets.named().items()}
-    catalogue = Catalogue(read_index(target.file))
-    return {name: catalogue.rows(images_of(manifest)) for name, manifest in sets.named().items()}
+def _refuse_unusable(
+    manifests: Mapping[str, Manifest], rows: Mapping[str, NDArray[np.intp]], failed: dict[str, str]
+) -> None:
+    for name, manifest in manifests.items():
+        if (rows[name] >= 0).any():
+            continue
+        first = manifest.image_ids[0]
+        raise DataError(
+            f"none of the {len(manifest):,} images of {manifest.name} can be used ({first}: "
+            f"{failed.get(first, 'it has no features')}). Check --image-root and the paths in the "
+            "manifest."
+        )
 
 
 def _split(
@@ -214,13 +216,6 @@ def _split(
         kept = kept[np.argsort(rows[kept], kind="stable")]
     without = [manifest.image_ids[position] for position in np.flatnonzero(rows < 0)]
     unreadable = {name: failed[name] for name in without if name in failed}
-    if len(kept) == 0:
-        why = next(iter(unreadable.values()), "they have no features")
-        raise DataError(
-            f"none of the {len(rows):,} images of {manifest.name} can be used ({without[0]}: "
-            f"{why}). "
-            "Check --image-root and the paths in the manifest."
-        )
     stored = StoredRows(target.file, rows[kept], read_info(target.file).fingerprint.dim)
     features = stored if streamed else stored[slice(None)]
     lost = len(without) - sum(name in unreadable for name in without)

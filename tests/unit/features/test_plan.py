@@ -124,6 +124,43 @@ def test_rows_are_found_by_id_and_content_and_never_by_one_alone(tmp_path: Path)
     assert catalogue.rows(moved).tolist() == [1, -1, -1]
 
 
+def test_an_image_that_is_gone_from_its_place_keeps_its_row(tmp_path: Path) -> None:
+    images = [image(tmp_path, name, name) for name in ("a.png", "b.png", "c.png")]
+    index = indexed(tmp_path, images)
+    Path(images[1].path).unlink()
+    catalogue = Catalogue(index)
+    assert catalogue.rows(images).tolist() == [0, 1, 2]
+    assert catalogue.not_on_disk == {"b.png"}
+    assert Catalogue(index).rows([Image("x.png", str(tmp_path))]).tolist() == [-1]
+
+
+def test_features_without_any_of_their_images_are_found_by_name(tmp_path: Path) -> None:
+    index = indexed(tmp_path, [image(tmp_path, name, name) for name in ("a.png", "b.png")])
+    there = [Image(name, "/another/machine") for name in ("b.png", "new.png", "a.png")]
+    catalogue = Catalogue(index)
+    assert catalogue.rows(there).tolist() == [1, -1, 0]
+    assert catalogue.not_on_disk == {"a.png", "b.png"}
+
+
+def test_an_image_missing_among_others_is_not_taken_from_another_dataset(tmp_path: Path) -> None:
+    index = indexed(tmp_path, [image(tmp_path / "nih", name, name) for name in ("a.png", "b.png")])
+    covid = [image(tmp_path / "covid", "a.png", "other"), Image("b.png", str(tmp_path / "covid"))]
+    assert Catalogue(index).rows(covid).tolist() == [-1, -1]
+
+
+def test_of_two_contents_of_one_name_the_one_last_seen_here_is_taken(tmp_path: Path) -> None:
+    first = image(tmp_path, "a.png", "first")
+    writer = PartWriter(parts_folder(tmp_path / "x.h5"), FINGERPRINT, {})
+    place = place_of(first.path)
+    for number, (digest, mtime_ns) in enumerate([(b"0" * 64, 9), (b"1" * 64, 5)]):
+        writer.add(Row("a.png", digest, 5, mtime_ns, place), features_of(number))
+    writer.close_part()
+    index = read_index(usable_parts(tmp_path / "x.h5").usable[0][0])
+    Path(first.path).unlink()
+    assert Catalogue(index).rows([first]).tolist() == [0]
+    assert Catalogue(index).rows([Image("a.png", "/elsewhere")]).tolist() == [-1]  # which one?
+
+
 def test_images_are_taken_once_in_order_of_their_ids() -> None:
     a, b = Image("a.png", "x"), Image("b.png", "x")
     again, elsewhere = Image("a.png", "x"), Image("a.png", "y")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from cxrlearn.workflows.probe_features import (
 )
 from cxrlearn.workflows.settings import NamedPath
 from tests.support.listener import Listener
-from tests.support.small_study import Study, embedded_study
+from tests.support.small_study import Study, embedded_study, write_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -109,9 +110,45 @@ def test_rows_without_features_are_left_out_and_counted(study: Study) -> None:
 def test_a_split_without_any_usable_image_is_refused(study: Study) -> None:
     for row in study.rows("val"):
         (study.folder / row["Path"]).unlink()
+    study.features.unlink()
     settings = config(study)
     with pytest.raises(DataError, match=r"none of the 8 images of val .*file not found"):
         load_features(settings, load_sets(settings, SILENT), SILENT)
+
+
+@pytest.mark.parametrize("where", ["as embedded", "elsewhere"])
+def test_features_without_their_images_are_used_with_a_notice(study: Study, where: str) -> None:
+    settings = config(study)
+    sound = load_features(settings, load_sets(settings, SILENT), SILENT)
+    shutil.rmtree(study.folder / "images")
+    if where == "elsewhere":
+        study = Study(study.folder.rename(study.folder.with_name("moved")))
+        settings = config(study)
+    before = study.features.read_bytes()
+    listener = Listener()
+    found = load_features(settings, load_sets(settings, listener), listener)
+    assert any("44 of 44 images are not on disk" in notice for notice in listener.notices)
+    assert found.failed == {}
+    for name, split in sound.splits.items():
+        assert isinstance(split.features, np.ndarray)
+        assert np.array_equal(found.splits[name].features, split.features)
+    assert study.features.read_bytes() == before
+
+
+@pytest.mark.parametrize("harm", ["missing", "torn"])
+def test_an_image_that_cannot_be_read_is_not_written_into_the_feature_file(
+    study: Study, harm: str
+) -> None:
+    new = study.folder / "images/new.png"
+    if harm == "torn":
+        new.write_bytes(b"no picture")
+    row = study.rows("test")[0] | {"Path": "images/new.png"}
+    write_rows(study.folder / "test.csv", [*study.rows("test"), row])
+    before = study.features.read_bytes()
+    settings = config(study)
+    found = load_features(settings, load_sets(settings, SILENT), SILENT)
+    assert list(found.failed) == ["images/new.png"]
+    assert study.features.read_bytes() == before
 
 
 def test_the_only_feature_file_says_which_backbone(study: Study) -> None:
