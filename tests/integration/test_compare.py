@@ -336,6 +336,18 @@ def test_what_is_typed_wrong_is_a_usage_error(runs: Path) -> None:
     assert len(lines.splitlines()) == 3
 
 
+@pytest.mark.parametrize("suffix", [".md", ".csv", ".tex", ".html"])
+def test_only_its_own_tables_are_overwritten(runs: Path, suffix: str) -> None:
+    file = runs / f"own{suffix}"
+    for _ in range(2):
+        done("compare", "-o", file, *QUICK, cwd=runs)
+    mine = runs / f"mine{suffix}"
+    mine.write_text("Path,label\na.png,1\n", encoding="utf-8")
+    message = refused(2, "compare", "-o", mine, *QUICK, cwd=runs)
+    assert "was not written by `cxrlearn compare`" in message
+    assert mine.read_text(encoding="utf-8") == "Path,label\na.png,1\n"
+
+
 def test_an_unfinished_folder_is_a_data_error_when_named_and_passed_over_otherwise(
     runs: Path,
 ) -> None:

@@ -217,7 +217,6 @@ def test_predictions_are_never_overwritten_unasked(study: Study) -> None:
     message = refused(2, "predict", "--run", "knn", "--csv", "test.csv", cwd=study.folder)
     assert message.startswith("predictions.csv is there already: --overwrite it")
     assert file.read_text() == "mine"
-    predicted(study, "knn")
     (study.folder / "overlays").mkdir()
     (study.folder / "overlays" / "mine.png").touch()
     saliency = ("--saliency", "overlays", "-o", "other.csv")
@@ -225,6 +224,38 @@ def test_predictions_are_never_overwritten_unasked(study: Study) -> None:
         2, "predict", "--run", "use-logreg", "--csv", "test.csv", *saliency, cwd=study.folder
     )
     assert "overlays holds files already" in message
+
+
+def test_overwriting_is_for_predictions_only(study: Study) -> None:
+    args = ("predict", "--run", "knn", "--overwrite", "--csv")
+    train = (study.folder / "train.csv").read_bytes()
+    message = refused(2, *args, "test.csv", "-o", "train.csv", cwd=study.folder)
+    assert "train.csv was not written by `cxrlearn predict`" in message
+    assert (study.folder / "train.csv").read_bytes() == train
+    table = (study.folder / "runs/knn/predictions-test.csv").read_bytes()
+    message = refused(2, *args, "test.csv", "-o", "runs/knn/predictions-test.csv", cwd=study.folder)
+    assert (study.folder / "runs/knn/predictions-test.csv").read_bytes() == table
+    message = refused(2, *args, "test.csv", "-o", "test.csv", cwd=study.folder)
+    assert "test.csv is a file that this command reads" in message
+    for name in ("own.csv", "own.parquet"):
+        for _ in range(2):
+            done(*args, "test.csv", "-o", name, "-q", cwd=study.folder)
+
+
+def test_overlays_overwrite_overlays_only(study: Study) -> None:
+    args = ("predict", "--run", "use-logreg", "--csv", "test.csv", "--limit", 1, "--overwrite")
+    done(*args, "--saliency", "maps", "-q", cwd=study.folder)
+    (listed,) = rows_of(study.folder / "maps/saliency.csv")
+    drawn = study.folder / "maps" / listed["file"]
+    for name in (drawn.name, "saliency.csv"):
+        sound = (study.folder / "maps" / name).read_bytes()
+        mine = (study.folder / rows_of(study.folder / "test.csv")[0]["Path"]).read_bytes()
+        (study.folder / "maps" / name).write_bytes(mine)
+        message = refused(2, *args, "--saliency", "maps", cwd=study.folder)
+        assert f"{name} was not written by `cxrlearn predict`" in message
+        assert (study.folder / "maps" / name).read_bytes() == mine
+        (study.folder / "maps" / name).write_bytes(sound)
+    done(*args, "--saliency", "maps", "-q", cwd=study.folder)
 
 
 # ---- features as the probe knows them ------------------------------------------------------------

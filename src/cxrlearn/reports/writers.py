@@ -1,4 +1,4 @@
-"""The folder of a run: each file whole or absent, the report last, then its rows in the ledger."""
+"""The folder of a run, written as a whole; then its rows in the ledger."""
 
 from __future__ import annotations
 
@@ -6,20 +6,21 @@ import hashlib
 from functools import partial
 from typing import TYPE_CHECKING
 
-from cxrlearn.errors import DataError
 from cxrlearn.reports.csvtables import curve_csv, metrics_csv, table_csv
-from cxrlearn.reports.document import REPORT, json_text, read_report, report_document
+from cxrlearn.reports.document import REPORT, json_text, report_document
 from cxrlearn.reports.html import page_html
 from cxrlearn.reports.learning_curves import learning_figure
 from cxrlearn.reports.ledger import LEDGER, append_ledger, ledger_rows
 from cxrlearn.reports.panels import figure_png, figure_svg
 from cxrlearn.reports.plots import set_figures
 from cxrlearn.reports.predictions import predictions_file, predictions_text, set_file
+from cxrlearn.reports.run_files import hashes, keep_other_files, sealed
 from cxrlearn.reports.tables import table_markdown
 from cxrlearn.runtime.atomic import disk_errors, replace_file
+from cxrlearn.runtime.folders import replaced_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from cxrlearn.reports.predictions import Predictions
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 PAGE = "report.html"
 CURVE = "curve.csv"
-_FIGURES = ("roc", "pr", "calibration", "curve")
 
 
 def write_run(
@@ -38,13 +38,14 @@ def write_run(
     provenance: Mapping[str, object],
     *,
     figures: bool = True,
+    more: Callable[[Path], None] | None = None,
 ) -> tuple[Path, ...]:
-    """Write everything a run leaves; the folder is made if it is missing.
+    """Write the folder of a run as a whole: it holds the old run or the new one, never both.
 
-    report.json comes last: a folder without it is not finished. It names the hash of each
-    predictions file, so a report is never read with predictions of another run. Predictions and
-    figures of sets that an earlier report of this folder named, and this one does not, are removed.
-    The rows in `ledger.csv` beside the folder follow the report.
+    Everything is written into a new folder beside it, which then takes its place. report.json
+    lists the SHA-256 of every file, see `check_run_files`. What the old run in this folder wrote
+    is removed; files of anybody else are carried over. The rows in `ledger.csv` beside the folder
+    follow.
 
     Args:
         folder: usually `runs/<name>`.
@@ -53,12 +54,13 @@ def write_run(
         settings_toml: the resolved settings, see `toml_text`.
         provenance: everything volatile; written to provenance.json and into the report.
         figures: False draws none, neither as files nor in report.html.
+        more: writes further files of the run, such as its probe, into the folder that it is given.
 
     Returns:
-        The files written into the folder.
+        The tables, figures and reports written into the folder.
 
     Raises:
-        DiskError: the folder or a file cannot be written.
+        DiskError: the folder or a file cannot be written; what was there before is untouched.
         DataError: the ledger is another file; everything else is written.
         ValueError: predictions and results name different sets, or a number is not finite.
     """
@@ -73,7 +75,7 @@ def write_run(
         }
         for name in names
     }
-    document = json_text(report_document(report, provenance, written))
+    document = report_document(report, provenance, written)
     drawn = _Drawn(report, predictions if figures else {})
     texts = tables | {
         "table.csv": table_csv(report),
@@ -85,13 +87,19 @@ def write_run(
             report, provenance, drawn.svgs, settings=settings_toml, learning=drawn.learning
         ),
         **({CURVE: curve_csv(report)} if report.curve else {}),
-        REPORT: document,
     }
     files = drawn.files | {name: text.encode("utf-8") for name, text in texts.items()}
-    _write(folder, files)
-    digest = hashlib.sha256(document.encode()).hexdigest()
+    with replaced_folder(folder, step="run") as new:
+        if more is not None:
+            more(new)
+        _write(new, files)
+        text = json_text(sealed(document, hashes(new)))
+        _write(new, {REPORT: text.encode("utf-8")})
+        with disk_errors(folder, "What was there before is untouched."):
+            keep_other_files(folder, new)
+    digest = hashlib.sha256(text.encode()).hexdigest()
     append_ledger(folder.parent / LEDGER, ledger_rows(report, provenance, digest))
-    return tuple(folder / name for name in files)
+    return tuple(folder / name for name in (*files, REPORT))
 
 
 class _Drawn:
@@ -118,37 +126,10 @@ class _Drawn:
 
 
 def _write(folder: Path, files: Mapping[str, bytes]) -> None:
-    with disk_errors(folder, "No result was written."):
-        folder.mkdir(parents=True, exist_ok=True)
-    stale = _named_before(folder) - set(files)
     for name, content in files.items():
         step = f"run.{name.partition('-')[0].removesuffix('.json')}"
         replace_file(folder / name, partial(_put, content=content), step=step)
-    for name in sorted(stale):
-        (folder / name).unlink(missing_ok=True)
 
 
 def _put(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-
-
-def _named_before(folder: Path) -> set[str]:
-    """Return what not every run has, of the report that stands in `folder`, if one does."""
-    try:
-        report = read_report(folder)
-    except DataError:
-        return set()
-    results = report.get("results", [])
-    listed = {(result.get("predictions") or {}).get("file", "") for result in results}
-    names = {name for name in listed if name.startswith("predictions-") and "/" not in name}
-    sets = [result["name"] for result in results if isinstance(result.get("name"), str)]
-    return (
-        names
-        | ({CURVE} if report.get("curve") else set())
-        | {
-            set_file(kind, name, form)
-            for name in sets
-            for kind in _FIGURES
-            for form in ("png", "svg")
-        }
-    )

@@ -16,10 +16,12 @@ from cxrlearn.evaluation.compare import (
 from cxrlearn.evaluation.evaluate import evaluate
 from cxrlearn.reports.comparison import ComparedRow, ComparedSet, ComparisonReport
 from cxrlearn.reports.comparison_html import comparison_html
+from cxrlearn.reports.comparison_text import COLUMNS as CSV_COLUMNS
 from cxrlearn.reports.comparison_text import comparison_csv, comparison_markdown
 from cxrlearn.reports.latex import comparison_latex
 from cxrlearn.runtime.atomic import disk_errors, write_text
 from cxrlearn.runtime.events import SILENT
+from cxrlearn.runtime.outputs import beginning, refuse_to_overwrite
 from cxrlearn.workflows.compare_groups import (
     Group,
     group_sets,
@@ -45,6 +47,13 @@ FORMATS: dict[str, Callable[[ComparisonReport], str]] = {
 """What `--format` takes."""
 SUFFIXES = {".md": "markdown", ".csv": "csv", ".tex": "latex", ".html": "html"}
 """The format of `--output` by the end of its name."""
+MARKS = {
+    ".md": "# Comparison\n\n## ",
+    ".csv": ",".join(CSV_COLUMNS) + "\n",
+    ".tex": "% Made by cxrlearn compare.",
+    ".html": "<h1>Comparison</h1>",
+}
+"""What the beginning of a file of `compare` holds: no other file is overwritten."""
 
 
 @dataclass(frozen=True)
@@ -95,10 +104,13 @@ def run_compare(config: CompareConfig, reporter: Reporter = SILENT) -> Compariso
     """Read the runs, compare those on equal rows, and write `--output` if asked for.
 
     Raises:
-        UsageError: a run is not there, or none is finished.
+        UsageError: a run is not there, none is finished, or `--output` is a file of other origin.
         DataError: a report or predictions are missing or damaged.
         DiskError: the output cannot be written.
     """
+    if config.output is not None:
+        mark = MARKS[config.output.suffix.lower()]
+        refuse_to_overwrite(config.output, lambda file: mark in beginning(file), command="compare")
     runs = load_runs(find_runs(config.runs, config.output_dir))
     groups, sentences = group_sets(runs), list[str]()
     if config.common_rows:

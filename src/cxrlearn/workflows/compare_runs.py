@@ -14,6 +14,7 @@ from cxrlearn.evaluation.results import Estimate
 from cxrlearn.reports.comparison import ComparedRun
 from cxrlearn.reports.document import REPORT, read_report
 from cxrlearn.reports.predictions import Predictions, read_predictions
+from cxrlearn.reports.run_files import check_run_files
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -75,7 +76,8 @@ def find_runs(runs: Sequence[str], output_dir: Path) -> list[Path]:
 
 
 def _finished(output_dir: Path) -> list[Path]:
-    return sorted(file.parent for file in output_dir.glob(f"*/{REPORT}"))
+    # Hidden folders are of a run that is just being written, or was killed.
+    return sorted(file.parent for file in output_dir.glob(f"[!.]*/{REPORT}"))
 
 
 def _folders(run: str, output_dir: Path, there: Sequence[Path]) -> list[Path]:
@@ -105,6 +107,7 @@ def load_runs(folders: Sequence[Path]) -> list[Run]:
 
 def _load(folder: Path, name: str) -> Run:
     document = read_report(folder)
+    check_run_files(folder, document)
     try:
         return _run(folder, name, document)
     except (KeyError, TypeError, AttributeError, ValueError) as error:

@@ -92,7 +92,7 @@ def run_predict(config: PredictConfig, reporter: Reporter = SILENT) -> PredictRe
     started = time.monotonic()
     run = open_run(config.run or "", config.output_dir)
     _check_label(run, config)
-    check_place(config.output)
+    check_place(config.output, [] if config.csv is None else [config.csv])
     if config.device != "auto":
         resolve_device(config.device)  # a device that is not there is said before any work
     manifest = _manifest(config, reporter)

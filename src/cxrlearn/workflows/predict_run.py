@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from cxrlearn.errors import DataError, UsageError
 from cxrlearn.reports.document import REPORT, read_report
+from cxrlearn.reports.run_files import check_run_files
 from cxrlearn.workflows.compare_runs import find_runs
 from cxrlearn.workflows.settings import NamedPath
 
@@ -62,7 +63,8 @@ def open_run(run: str, output_dir: Path) -> FinishedRun:
 
     Raises:
         UsageError: there is no such run, or the folder holds several.
-        DataError: its report or settings are missing or damaged.
+        DataError: its report or settings are missing or damaged, or of two runs.
+        TrainingError: its probe or model is damaged, or of another run.
     """
     folders = find_runs((run,), output_dir)
     if len(folders) > 1:
@@ -70,6 +72,7 @@ def open_run(run: str, output_dir: Path) -> FinishedRun:
         raise UsageError(f"--run {run} holds several runs: {names}. Name one.")
     folder = folders[0]
     document = read_report(folder)
+    check_run_files(folder, document)
     command = str(document.get("command"))
     settings = _settings(folder, command)
     try:

@@ -6,13 +6,15 @@ import csv
 import io
 import re
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
-from cxrlearn.runtime.atomic import disk_errors, write_text
+from cxrlearn.runtime.atomic import disk_errors, replace_file, write_text
+from cxrlearn.runtime.outputs import beginning, refuse_to_overwrite
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +34,7 @@ CAUTION = (
     "score is right or that a finding lies there."
 )
 LIST = "saliency.csv"
+_HEADER = ("file", "image_id", "label", "probability", "method")
 _SIDE = 448
 """Least length of an overlay's longer side; smaller pictures are enlarged."""
 _STRIP = 34
@@ -80,6 +83,7 @@ def draw_saliency(
 
     Raises:
         DiskError: a file cannot be written.
+        UsageError: a file in the folder has the name of an overlay and is none.
     """
     from cxrlearn.backbones.preprocessing import apply_steps
     from cxrlearn.backbones.saliency import saliency_map
@@ -87,22 +91,35 @@ def draw_saliency(
 
     with disk_errors(folder, "No overlay was drawn."):
         folder.mkdir(parents=True, exist_ok=True)
-    listed = [("file", "image_id", "label", "probability", "method")]
+    listed = [_HEADER]
     chosen = _chosen(table, label)
+    names = [_file_name(row, table.image_ids[row], table.labels[place]) for row, place in chosen]
+    for name in (*names, LIST):
+        refuse_to_overwrite(folder / name, _is_ours, command="predict", option="--saliency")
     with reporter.progress("drawing overlays", len(chosen)) as progress:
-        for row, place in chosen:
+        for (row, place), file in zip(chosen, names, strict=True):
             read = read_radiograph(manifest.paths[row], intensity=intensity)
             picture = apply_steps(read.pixels, model.record.preprocessing)
             found = saliency_map(model, picture, place)
             name = table.labels[place]
             probability = float(table.probabilities[row, place])
-            file = _file_name(row, table.image_ids[row], name)
-            with disk_errors(folder / file, "Overlays drawn before it are kept."):
-                _save(Explained(picture, found, name, probability), folder / file)
+            explained = Explained(picture, found, name, probability)
+            replace_file(folder / file, partial(_save, explained), step="overlay")
             listed.append((file, table.image_ids[row], name, repr(probability), found.method))
             progress.advance()
     write_text(folder / LIST, _csv(listed), step="saliency")
     return len(chosen)
+
+
+def _is_ours(file: Path) -> bool:
+    """Tell whether a file is an overlay, or a list of them."""
+    if file.name == LIST:
+        return beginning(file).startswith(",".join(_HEADER) + "\n")
+    try:
+        with Image.open(file) as image:
+            return image.info.get("Comment") == CAUTION
+    except OSError:
+        return False
 
 
 def _chosen(table: PredictionTable, label: str | None) -> list[tuple[int, int]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import errno
 import tempfile
 from dataclasses import dataclass
@@ -14,9 +15,10 @@ from scipy.special import expit
 
 from cxrlearn.reports.csvtext import csv_text
 from cxrlearn.runtime.atomic import disk_errors, replace_file, write_text
+from cxrlearn.runtime.outputs import beginning, refuse_to_overwrite
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -77,12 +79,33 @@ def prediction_table(
     )
 
 
-def check_place(file: Path) -> None:
+def is_prediction_table(file: Path) -> bool:
+    """Tell by its columns whether `predict` wrote a file."""
+    try:
+        if file.suffix.lower() == ".csv":
+            names = next(csv.reader([beginning(file).partition("\n")[0]]), [])
+        else:
+            import pyarrow.parquet as pq
+
+            names = list(pq.read_schema(file).names)
+    except (OSError, ValueError):
+        return False
+    first, last, between = names[:1], names[-1:], names[1:-1]
+    return (
+        first == ["image_id"]
+        and last == ["failure"]
+        and all(name == "class" or name.startswith(("prob_", "decision_")) for name in between)
+    )
+
+
+def check_place(file: Path, inputs: Iterable[Path] = ()) -> None:
     """Make the folder, and see that a file can be written there, before hours are spent.
 
     Raises:
         DiskError: it cannot.
+        UsageError: it is one of the inputs, or not a table of predictions.
     """
+    refuse_to_overwrite(file, is_prediction_table, command="predict", inputs=inputs)
     with disk_errors(file, "Nothing was predicted."):
         file.parent.mkdir(parents=True, exist_ok=True)
         if file.is_dir():

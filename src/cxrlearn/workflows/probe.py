@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cxrlearn.errors import DataError
+from cxrlearn.features.lock import writer_lock
 from cxrlearn.probes.saved import ProbeMeta, save_probe
 from cxrlearn.reports.writers import write_run
-from cxrlearn.runtime.atomic import disk_errors, write_text
+from cxrlearn.runtime.atomic import write_text
 from cxrlearn.runtime.devices import resolve_device
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from cxrlearn.reports.predictions import Predictions
     from cxrlearn.reports.schema import RunReport, SetReport
     from cxrlearn.runtime.events import Reporter
-    from cxrlearn.workflows.datasets import ImageSets
+    from cxrlearn.workflows.datasets import ImageSets, LabelledSets
     from cxrlearn.workflows.probe_config import ProbeConfig
     from cxrlearn.workflows.probe_data import SplitData
     from cxrlearn.workflows.probe_features import ProbeFeatures
@@ -75,6 +76,7 @@ def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
         UsageError: settings contradict each other, or another run has that name.
         DataError: a fault of a manifest or a label.
         HardwareError: the device is not there.
+        FeatureFileError: another process is writing this run.
         CxrlearnError: whatever embedding missing images raises.
     """
     recorder = Recorder(reporter)
@@ -90,7 +92,20 @@ def run_probe(config: ProbeConfig, reporter: Reporter = SILENT) -> ProbeResult:
         resolve_device(config.device)  # a device that is not there is said before any work
     features = load_features(config, sets, recorder)
     folder = config.output_dir / (config.name or default_name(config, features.target.tag))
-    _refuse_other_run(folder, config)
+    with writer_lock(folder):
+        _refuse_other_run(folder, config)
+        return _fit_and_report(config, folder, sets, labelled, features, below, recorder)
+
+
+def _fit_and_report(
+    config: ProbeConfig,
+    folder: Path,
+    sets: ImageSets,
+    labelled: LabelledSets,
+    features: ProbeFeatures,
+    below: tuple[str, ...],
+    recorder: Recorder,
+) -> ProbeResult:
     data = join_splits(sets, labelled, features)
     for sentence in near_duplicate_warnings(data):
         recorder.warning(sentence)
@@ -176,11 +191,12 @@ def _write(
     fitted: FittedProbe,
     features: ProbeFeatures,
 ) -> None:
-    with disk_errors(folder, "No result was written."):
-        folder.mkdir(parents=True, exist_ok=True)
-    if sets.drawn:
-        write_text(folder / "split.csv", split_csv(sets), step="run.split")
-    backbone = report.backbone
-    save_probe(folder, fitted.probe, ProbeMeta(backbone.tag, backbone.fingerprint))
+    meta = ProbeMeta(report.backbone.tag, report.backbone.fingerprint)
+
+    def more(new: Path) -> None:
+        if sets.drawn:
+            write_text(new / "split.csv", split_csv(sets), step="run.split")
+        save_probe(new, fitted.probe, meta)
+
     made = provenance() | {"features": features.info.provenance}
-    write_run(folder, report, predictions, run_settings(config), made)
+    write_run(folder, report, predictions, run_settings(config), made, more=more)

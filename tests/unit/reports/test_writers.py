@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import hashlib
 import json
 from dataclasses import replace
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from cxrlearn.errors import DataError
+from cxrlearn.errors import DataError, DiskError
 from cxrlearn.reports.document import read_report
 from cxrlearn.reports.predictions import (
     Predictions,
@@ -20,8 +21,10 @@ from cxrlearn.reports.predictions import (
     read_predictions,
     set_file,
 )
+from cxrlearn.reports.run_files import check_run_files
 from cxrlearn.reports.writers import write_run
-from cxrlearn.runtime.atomic import hook_write_steps
+from cxrlearn.runtime.atomic import disk_errors, hook_write_steps
+from tests.support.bit_flips import flip_bits
 from tests.support.run_reports import (
     NAMES,
     evaluate_predictions,
@@ -85,7 +88,7 @@ def test_same_run_gives_the_same_bytes_but_for_provenance(
         other = (tmp_path / "b" / path.name).read_bytes()
         assert (path.read_bytes() == other) == (path.name not in volatile)
     reports = [read_report(tmp_path / name) for name in "ab"]
-    assert [report.pop("provenance") for report in reports] == [{"host": "one"}, {"host": "two"}]
+    assert [report.pop("provenance")["host"] for report in reports] == ["one", "two"]
     assert reports[0] == reports[1]
 
 
@@ -94,7 +97,9 @@ def test_provenance_stands_in_the_report_and_beside_it(
 ) -> None:
     _run(tmp_path, sets)
     alone = json.loads((tmp_path / "provenance.json").read_text())
-    assert alone == read_report(tmp_path)["provenance"] == {"host": "here"}
+    listed = read_report(tmp_path)["provenance"]
+    assert alone == {"host": "here"}
+    assert {key: listed[key] for key in listed.keys() - {"files", "report_sha256"}} == alone
 
 
 def test_report_names_the_bytes_of_its_predictions_and_can_be_recomputed_from_them(
@@ -222,13 +227,16 @@ def steps() -> Iterator[list[str]]:
     hook_write_steps(None)
 
 
-def test_report_is_written_last_and_a_crash_before_leaves_none(
+def test_a_crash_at_any_step_leaves_the_old_run_or_the_new_one(
     tmp_path: Path, sets: dict[str, Predictions], steps: list[str]
 ) -> None:
-    _run(tmp_path / "whole", sets)
-    assert steps[-1] == "run.report.moved"
-    for step in steps[:-1]:
-        folder = tmp_path / step
+    folder = tmp_path / "runs" / "a"
+    _run(folder, sets, host="old")
+    hook_write_steps(None)
+    (folder / "notes.txt").write_text("mine")
+    for step in dict.fromkeys(steps):
+        host = read_report(folder)["provenance"]["host"]
+        new = f"new at {step}"
 
         def crash(name: str, at: str = step) -> None:
             if name == at:
@@ -236,9 +244,95 @@ def test_report_is_written_last_and_a_crash_before_leaves_none(
 
         hook_write_steps(crash)
         with pytest.raises(Crash):
-            _run(folder, sets)
-        assert not (folder / "report.json").exists()
-        assert not list(folder.glob(".*.tmp"))
+            _run(folder, sets, host=new)
+        hook_write_steps(None)
+        document = read_report(folder)
+        check_run_files(folder, document)
+        done = step in {"run.swapped", "run.removed", "ledger.written"}
+        if step.startswith("run.") and not done:
+            assert document["provenance"]["host"] == host
+        assert json.loads((folder / "provenance.json").read_text()) == {
+            "host": document["provenance"]["host"]
+        }
+        assert (folder / "notes.txt").read_text() == "mine"
+    _run(folder, sets, host="last")
+    assert {path.name for path in folder.parent.iterdir() if path.is_dir()} == {"a"}
+
+
+def test_every_file_is_listed_with_its_hash(tmp_path: Path, sets: dict[str, Predictions]) -> None:
+    def more(folder: Path) -> None:
+        (folder / "probe.json").write_text("{}")
+
+    folder = tmp_path / "a"
+    write_run(folder, sample_report(sets), sets, "", {}, figures=False, more=more)
+    listed = read_report(folder)["provenance"]["files"]
+    assert listed == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.iterdir()
+        if path.name != "report.json"
+    }
+    assert "probe.json" in listed
+
+
+def test_files_of_two_runs_are_told_apart(tmp_path: Path, sets: dict[str, Predictions]) -> None:
+    for name in "ab":
+        _run(tmp_path / name, sets, host=name)
+    check_run_files(tmp_path / "a", read_report(tmp_path / "a"))
+    for name in ("report.html", "provenance.json"):
+        (tmp_path / "a" / name).write_bytes((tmp_path / "b" / name).read_bytes())
+        with pytest.raises(DataError, match=f"{name} is not the file its report was made with"):
+            check_run_files(tmp_path / "a", read_report(tmp_path / "a"))
+        _run(tmp_path / "a", sets, host="a")
+
+
+def test_a_flipped_bit_of_a_report_is_refused(tmp_path: Path, sets: dict[str, Predictions]) -> None:
+    _run(tmp_path / "a", sets)
+
+    def read() -> object:
+        document = read_report(tmp_path / "a")
+        check_run_files(tmp_path / "a", document)
+        document["provenance"] = None  # says nothing of the results
+        return document
+
+    found = flip_bits(tmp_path / "a" / "report.json", read, DataError, count=300)
+    assert (found.silent, found.wrong) == ([], [])
+
+
+def test_what_the_run_did_not_write_is_carried_over(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    folder = tmp_path / "a"
+    _run(folder, sets)
+    (folder / "notes").mkdir()
+    (folder / "notes" / "today.md").write_text("mine")
+    (folder / "roc-mine.png").write_bytes(b"mine")
+    (folder / "table.md").write_text("with my remarks")
+    _run(folder, {"test": sets["test"]})
+    assert (folder / "notes" / "today.md").read_text() == "mine"
+    assert (folder / "roc-mine.png").read_bytes() == b"mine"
+    assert (folder / "table.kept.md").read_text() == "with my remarks"
+    assert (folder / "table.md").read_text() != "with my remarks"
+    check_run_files(folder, read_report(folder))
+    assert not (folder / "predictions-ext-1-").exists()
+    assert len(list(folder.glob("predictions-*.csv"))) == 1
+
+
+def test_a_full_disk_leaves_the_old_run(
+    tmp_path: Path, sets: dict[str, Predictions], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "runs" / "a"
+    _run(folder, sets, host="old")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+
+    def full(folder: Path) -> None:
+        with disk_errors(folder / "probe.json", "What was there before is untouched."):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(DiskError) as caught:
+        write_run(folder, sample_report(sets), sets, "", {}, figures=False, more=full)
+    assert f"cannot write {folder}/probe.json: no space left. What was" in str(caught.value)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert [path.name for path in folder.parent.iterdir() if path.is_dir()] == ["a"]
 
 
 def test_a_finetuned_run_has_its_learning_curves(
