@@ -18,6 +18,7 @@ from cxrlearn.reports.findings import MISSING
 from cxrlearn.reports.schema import PretrainingReport
 from tests.support.cli import done, refused, run_cli
 from tests.support.compared_runs import LABELS, scored, subset, write_compared
+from tests.support.run_edits import edit_report
 from tests.support.small_study import FAST, embedded_study
 
 if TYPE_CHECKING:
@@ -385,10 +386,9 @@ def test_missing_and_damaged_predictions(runs: Path) -> None:
 
 
 def test_a_report_without_predictions(runs: Path) -> None:
-    file = runs / "runs" / "weak" / "report.json"
-    report = json.loads(file.read_text())
-    report["results"][0]["predictions"] = None
-    file.write_text(json.dumps(report))
+    folder = runs / "runs" / "weak"
+    (result,) = json.loads((folder / "report.json").read_text())["results"]
+    edit_report(folder, results=[result | {"predictions": None}])
     assert "holds no predictions of test" in refused(3, "compare", cwd=runs)
 
 

@@ -17,6 +17,7 @@ import pytest
 from PIL import Image
 
 from cxrlearn.features.lock import writer_lock
+from cxrlearn.reports.run_files import check_run_files
 from cxrlearn.training.checkpoints import load_checkpoint
 from tests.support import cli
 from tests.support.finetune_child import SPECS, Ended, Fault, run_finetune, run_joined
@@ -238,6 +239,39 @@ def test_resuming_under_other_settings_names_them(study: Study) -> None:
     ended = run_finetune(*QUICK, "--resume", "--momentum", 0.5, cwd=study.folder)
     assert "momentum differ" in refused(2, ended)
     done(study, "--resume")
+
+
+@pytest.mark.parametrize("at", [CALLS_BEFORE + 2, CALLS_BEFORE + 2 * AN_EPOCH + 1])
+def test_a_killed_overwrite_leaves_the_old_run_and_can_go_on(
+    study: Study, whole: Path, at: int
+) -> None:
+    done(study, "--epochs", 1)
+    (run_of(study) / "notes.txt").write_text("mine")
+    before = contents(run_of(study))
+    ended = run_finetune(*QUICK, "--overwrite", cwd=study.folder, fault=Fault("SIGKILL", at))
+    assert ended.code == -9
+    assert contents(run_of(study)) == before
+    done(study, "--resume")
+    assert course(run_of(study)) == course(whole)
+    assert (run_of(study) / "notes.txt").read_text() == "mine"
+    check_run_files(run_of(study), report_of(run_of(study)))
+    left = {path.name for path in (study.folder / "runs").iterdir() if path.is_dir()}
+    assert left == {"run"}
+
+
+def test_a_damaged_best_checkpoint_is_set_aside_and_the_run_goes_on(study: Study) -> None:
+    fault = Fault("SIGKILL", CALLS_BEFORE + 2 * AN_EPOCH + 1)
+    assert run_finetune(*QUICK, cwd=study.folder, fault=fault).code == -9
+    best = run_of(study) / "best.safetensors"
+    damaged = bytearray(best.read_bytes())
+    damaged[-5] ^= 1
+    best.write_bytes(damaged)
+    ended = done(study, "--resume")
+    assert "best epoch were set aside as runs/run/best.damaged.safetensors" in ended.err
+    assert (run_of(study) / "best.damaged.safetensors").read_bytes() == bytes(damaged)
+    assert report_of(run_of(study))["finetune"]["best_epoch"] == 2
+    assert load_checkpoint(best).position.best_epoch == 2
+    assert [row["epoch"] for row in history(run_of(study))] == ["1", "2", "3"]
 
 
 # ---- one run, one writer -------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from PIL import Image
 
 from tests.support.cli import done, refused, run_cli
 from tests.support.dicoms import dataset_of, file_bytes
+from tests.support.run_edits import edit_probe, edit_report
 from tests.support.small_study import FAST, LABELS, Study, embedded_study, write_rows
 from tests.support.tiny_backbone import use_tiny
 
@@ -269,18 +270,14 @@ def test_features_are_made_where_there_are_none(study: Study) -> None:
 
 
 def test_a_probe_of_other_features_is_refused(study: Study) -> None:
-    file = study.folder / "runs/use-logreg/probe.json"
-    account = json.loads(file.read_text())
-    account["fingerprint"] = "0" * 64
-    file.write_text(json.dumps(account))
+    folder = study.folder / "runs/use-logreg"
+    edit_probe(folder, fingerprint="0" * 64)
     args = ("predict", "--run", "use-logreg", "--csv", "test.csv")
     message = refused(5, *args, cwd=study.folder)
     assert "reads or preprocesses images differently" in message
     assert "run the probe again" in message
-    report = study.folder / "runs/use-logreg/report.json"
-    document = json.loads(report.read_text())
-    document["backbone"]["weights_sha256"] = "ab" * 32
-    report.write_text(json.dumps(document))
+    backbone = json.loads((folder / "report.json").read_text())["backbone"]
+    edit_report(folder, backbone=backbone | {"weights_sha256": "ab" * 32})
     message = refused(5, *args, cwd=study.folder)
     assert "its weights were cxr_tiny.safetensors (sha256 abababababab)" in message
     assert "--weights" in message
@@ -400,8 +397,10 @@ def test_runs_that_are_not_whole(study: Study) -> None:
     assert "is not a report of cxrlearn" in message(3, "knn")
     report = json.loads((runs / "linear/report.json").read_text())
     (runs / "linear/report.json").write_text(json.dumps({**report, "results": []}))
-    assert "is damaged" in message(3, "linear")
-    (runs / "linear/report.json").write_text(json.dumps({**report, "command": "dance"}))
+    assert "is damaged: its content does not match its hash" in message(3, "linear")
+    edit_report(runs / "linear", results=[])
+    assert "is damaged (IndexError" in message(3, "linear")
+    edit_report(runs / "linear", command="dance")
     assert "does not hold the settings of the run" in message(3, "linear")
     (runs / "use-logreg/probe.safetensors").unlink()
     assert "cannot read" in message(6, "use-logreg")
@@ -437,6 +436,28 @@ def test_a_checkpoint_of_other_labels_is_refused(study: Study) -> None:
     path.write_text(json.dumps({**account, "labels": list(reversed(LABELS))}))
     message = refused(6, "predict", "--run", "tuned", "--csv", "test.csv", cwd=study.folder)
     assert "they are of two models" in message
+
+
+@pytest.mark.parametrize(("run", "name"), [("use-logreg", "probe.*"), ("tuned", "model.json")])
+def test_files_of_two_runs_are_never_mixed(study: Study, run: str, name: str) -> None:
+    # As a killed overwrite left them: sound files, each of another run.
+    runs = study.folder / "runs"
+    shutil.copytree(runs / run, runs / "other")
+    for file in (runs / "other").glob(name):
+        if file.suffix == ".json":
+            file.write_text(
+                json.dumps(json.loads(file.read_text()))
+            )  # as sound, laid out otherwise
+    for file in (runs / "other").glob(name):
+        shutil.copy(file, runs / run)
+    message = refused(6, "predict", "--run", run, "--csv", "test.csv", cwd=study.folder)
+    assert "is not the file its report was made with" in message
+    assert "is not the file its report was made with" in refused(
+        6, "compare", run, cwd=study.folder
+    )
+    shutil.copy(runs / "knn" / "settings.toml", runs / "linear")
+    message = refused(3, "predict", "--run", "linear", "--csv", "test.csv", cwd=study.folder)
+    assert "settings.toml is not the file its report was made with" in message
 
 
 def test_an_output_that_cannot_be_written(study: Study) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -9,9 +10,11 @@ from typing import TYPE_CHECKING
 from cxrlearn.errors import UsageError
 from cxrlearn.features.lock import writer_lock
 from cxrlearn.reports.document import REPORT
+from cxrlearn.reports.run_files import OF_A_RUN
 from cxrlearn.runtime.atomic import disk_errors, write_text
+from cxrlearn.runtime.folders import carry_over
 from cxrlearn.training.checkpoints import load_checkpoint
-from cxrlearn.workflows.finetune_files import BEST, LAST
+from cxrlearn.workflows.finetune_files import BEST, HISTORY, LAST
 from cxrlearn.workflows.run_folder import SETTINGS, refuse_other_run, settings_text, split_csv
 
 if TYPE_CHECKING:
@@ -30,13 +33,7 @@ MAY_DIFFER = frozenset(
     }
 )  # fmt: skip
 """Settings that do not decide a result: a run may be repeated, or go on, with others."""
-OF_A_TRAINING = (
-    "*.safetensors", "history.csv", "learning.*", "model.json", "report.*", "table.*",
-    "metrics.csv", "predictions-*.csv", "provenance.json", "split.csv", "*-*.png", "*-*.svg",
-)  # fmt: skip
-"""Files that a training leaves in its folder: the next one there starts by taking them away."""
-FOLDERS_OF_A_TRAINING = ("tensorboard", "seed-*")
-"""And folders."""
+_SEED = re.compile(r"seed-\d+")
 
 
 @contextmanager
@@ -62,26 +59,55 @@ def refuse_other_settings(folder: Path, config: FinetuneConfig) -> None:
     Raises:
         UsageError: the message says how to go on.
     """
-    if not any((folder / name).is_file() for name in (LAST, BEST, REPORT)):
+    if not _holds_a_run(folder):
         return
     text = settings_text("finetune", config)
     refuse_other_run(folder, "finetune", text, may_differ=MAY_DIFFER, overwrite=config.overwrite)
 
 
-def check_folder(folder: Path, config: FinetuneConfig, identity: Identity) -> None:
-    """See to it that nothing of worth would be lost; nothing is changed yet.
+def training_folder(folder: Path, config: FinetuneConfig, identity: Identity) -> Path:
+    """See to it that nothing of worth would be lost, and return the folder to train in.
 
-    Only the holder of the run's lock can tell an unfinished run from one that is being trained.
+    A run that is there stays whole until the new one is: what overwrites it is trained in a hidden
+    folder beside it, where `--resume` looks first. Only the holder of the run's lock can tell an
+    unfinished run from one that is being trained.
 
     Raises:
         TrainingError: what is to be resumed is of another model.
         UsageError: it was made with other settings, or would be lost; how to go on.
+        DiskError: a folder cannot be written.
     """
+    apart = folder.with_name(f".{folder.name}.training")
+    with disk_errors(folder, "What was there before is untouched."):
+        if config.overwrite:
+            _remove(apart)
+            if not _holds_a_run(folder):
+                return folder
+            apart.mkdir()
+            return apart
+        if config.resume and apart.is_dir():
+            _check_folder(apart, config, identity)
+            return apart
+        _check_folder(folder, config, identity)
+        if not (folder / REPORT).is_file():
+            return folder
+        apart.mkdir()
+        for path in trained_files(folder):
+            carry_over(path, apart / path.name)
+        carry_over(folder / SETTINGS, apart / SETTINGS)
+        return apart
+
+
+def _holds_a_run(folder: Path) -> bool:
+    return any((folder / name).is_file() for name in (LAST, BEST, REPORT))
+
+
+def _check_folder(folder: Path, config: FinetuneConfig, identity: Identity) -> None:
     last = folder / LAST
     if config.resume and last.is_file():
         load_checkpoint(last, identity)
     refuse_other_settings(folder, config)
-    if config.resume or config.overwrite:
+    if config.resume:
         return
     if (folder / REPORT).is_file():  # it may have taken days
         raise UsageError(
@@ -98,10 +124,10 @@ def claim_folder(folder: Path, config: FinetuneConfig, sets: ImageSets, *, anew:
     """Write down whose the folder is, right before the first step: all that can fail has not.
 
     Args:
-        folder: of the run; made if it is missing.
+        folder: to train in; made if it is missing.
         config: the settings.
         sets: their division is written down where it was drawn.
-        anew: what an earlier training has left goes.
+        anew: what an earlier training has left goes; other files stay.
 
     Raises:
         DiskError: it cannot be written.
@@ -109,14 +135,38 @@ def claim_folder(folder: Path, config: FinetuneConfig, sets: ImageSets, *, anew:
     with disk_errors(folder, "Nothing was trained."):
         folder.mkdir(parents=True, exist_ok=True)
         if anew:
-            _clear(folder)
+            for name in (*OF_A_RUN, REPORT):
+                (folder / name).unlink(missing_ok=True)  # an error where it is somebody's folder
+            for path in _folders_of_training(folder):
+                shutil.rmtree(path)
     write_text(folder / SETTINGS, settings_text("finetune", config), step="run.settings")
     if sets.drawn:
         write_text(folder / "split.csv", split_csv(sets), step="run.split")
 
 
-def _clear(folder: Path) -> None:
-    for old in [old for kind in OF_A_TRAINING for old in folder.glob(kind)]:
-        old.unlink()  # a folder of that name is somebody else's: an error
-    for old in [old for kind in FOLDERS_OF_A_TRAINING for old in folder.glob(kind)]:
-        shutil.rmtree(old)
+def trained_files(folder: Path) -> list[Path]:
+    """Return the files and folders that a training leaves for its report, and to go on from."""
+    names = (BEST, LAST, HISTORY, "split.csv")
+    return [
+        *(folder / name for name in names if (folder / name).is_file()),
+        *_folders_of_training(folder),
+    ]
+
+
+def forget_training(trained_in: Path, folder: Path) -> None:
+    """Remove the hidden folder of a training whose run is now in `folder`."""
+    if trained_in != folder:
+        _remove(trained_in)
+
+
+def _folders_of_training(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in sorted(folder.iterdir())
+        if path.is_dir() and (path.name == "tensorboard" or _SEED.fullmatch(path.name))
+    ]
+
+
+def _remove(folder: Path) -> None:
+    if folder.is_dir():
+        shutil.rmtree(folder)

@@ -9,14 +9,22 @@ from typing import TYPE_CHECKING
 from cxrlearn.data.training_batches import training_deaths_named
 from cxrlearn.reports.schema import SeedReport
 from cxrlearn.reports.writers import write_run
+from cxrlearn.runtime.atomic import disk_errors
 from cxrlearn.runtime.events import SILENT
+from cxrlearn.runtime.folders import carry_over
 from cxrlearn.runtime.provenance import provenance
 from cxrlearn.training.position import Position
 from cxrlearn.workflows.evaluate_splits import evaluate_splits
 from cxrlearn.workflows.finetune_data import study_images
 from cxrlearn.workflows.finetune_features import frozen_features, with_features
 from cxrlearn.workflows.finetune_files import LAST
-from cxrlearn.workflows.finetune_folder import check_folder, claim_folder, only_writer
+from cxrlearn.workflows.finetune_folder import (
+    claim_folder,
+    forget_training,
+    only_writer,
+    trained_files,
+    training_folder,
+)
 from cxrlearn.workflows.finetune_head import start_head_as_probe
 from cxrlearn.workflows.finetune_model import arithmetic, build_learner, identity
 from cxrlearn.workflows.finetune_pace import memory_named
@@ -110,7 +118,9 @@ def _train_and_report(config: FinetuneConfig, prepared: Prepared, stage: Stage) 
             pin=stage.device.type == "cuda",
             reporter=recorder,
         )
-        run = _Run(config, prepared, replace(stage, reporter=recorder), study, autocast)
+        of = identity(prepared.target, prepared.labelled.task)
+        work = stage.ranks.from_first(lambda: training_folder(prepared.folder, config, of))
+        run = _Run(config, prepared, replace(stage, reporter=recorder), study, work, autocast)
         with training_deaths_named(), memory_named(config, stage.device):
             result = run.all_seeds()
     stage.ranks.together(partial(run.write, result, recorder))
@@ -147,12 +157,12 @@ class _Run:
     prepared: Prepared
     stage: Stage
     study: StudyImages
+    work: Path
+    """Where it is trained, see `training_folder`."""
     autocast: torch.dtype | None
 
     def all_seeds(self) -> _Reported:
         """Train with each seed; the first training is the one reported."""
-        folder, config = self.prepared.folder, self.config
-        self.stage.ranks.together(lambda: check_folder(folder, config, self._identity))
         trained = [self._one_seed(number) for number in range(self.config.seeds)]
         first = trained[0]
         target = self.prepared.target
@@ -187,7 +197,7 @@ class _Run:
             ranks=stage.ranks.world_size,
             reporter=stage.reporter,
         )
-        folder = prepared.folder if number == 0 else prepared.folder / f"seed-{seed}"
+        folder = self.work if number == 0 else self.work / f"seed-{seed}"
         title = "training" if config.seeds == 1 else f"training, seed {seed}"
         return Trainer(
             config=config,
@@ -236,7 +246,7 @@ class _Run:
             balanced = self.config.pos_weight == "balanced"
             start_head_as_probe(model, study, features or frozen(needed), balanced=balanced)
         if first:
-            folder, sets, config = self.prepared.folder, self.prepared.sets, self.config
+            folder, sets, config = self.work, self.prepared.sets, self.config
             study.ranks.together(lambda: claim_folder(folder, config, sets, anew=start is None))
         return start or Position()
 
@@ -277,22 +287,27 @@ class _Run:
         target, task = found.finetuned.target, prepared.labelled.task
         resolved = target.resolved
         report = build_report(folder.name, self.study, found.finetuned, tuple(recorder.warnings))
-        write_account(
-            folder,
-            ModelAccount(
-                kind=task.kind,
-                labels=task.names,
-                backbone=resolved.name,
-                arch=resolved.arch,
-                pretrained_on=resolved.pretrained_on,
-                features=resolved.feature.id,
-                preprocessing=resolved.preprocessing.name,
-                intensity=self.config.intensity,
-                precision="fp32" if self.autocast is None else "bf16",
-            ),
+        account = ModelAccount(
+            kind=task.kind,
+            labels=task.names,
+            backbone=resolved.name,
+            arch=resolved.arch,
+            pretrained_on=resolved.pretrained_on,
+            features=resolved.feature.id,
+            preprocessing=resolved.preprocessing.name,
+            intensity=self.config.intensity,
+            precision="fp32" if self.autocast is None else "bf16",
         )
+
+        def more(new: Path) -> None:
+            with disk_errors(folder, "What was trained is kept: --resume goes on with it."):
+                for path in trained_files(self.work):
+                    carry_over(path, new / path.name)
+            write_account(new, account)
+
         settings = settings_text("finetune", self.config)
-        write_run(folder, report, found.predictions, settings, provenance())
+        write_run(folder, report, found.predictions, settings, provenance(), more=more)
+        forget_training(self.work, folder)
 
 
 def _seed_report(seed: int, result: TrainResult, results: tuple[SetReport, ...]) -> SeedReport:

@@ -13,7 +13,7 @@ import torch
 from cxrlearn.errors import TrainingError
 from cxrlearn.evaluation.metrics import auroc_score
 from cxrlearn.reports.learning_curves import history_csv
-from cxrlearn.runtime.atomic import write_text
+from cxrlearn.runtime.atomic import disk_errors, write_text
 from cxrlearn.training.checkpoints import Checkpoint, load_checkpoint, restore, save_checkpoint
 from cxrlearn.training.loop import train
 from cxrlearn.training.plan import Hooks, LoopConfig, StepReport, Validated
@@ -232,19 +232,43 @@ class Trainer:
         """
         path = self.folder / LAST
 
-        def read() -> Checkpoint | None:
-            return load_checkpoint(path, self.identity) if path.is_file() else None
+        def read() -> tuple[Checkpoint, str | None] | None:
+            if not path.is_file():
+                return None
+            found = load_checkpoint(path, self.identity)
+            return found, None if found.position.best_epoch is None else self._set_best_aside()
 
-        found = self.ranks.from_first(read)
-        if found is None:
+        there = self.ranks.from_first(read)
+        if there is None:
             return None
+        found, lost = there
         notice = compare_circumstances(path, found.extra["circumstances"], self._circumstances)
         if notice is not None:
             self.reporter.notice(f"{self.title}: {notice}")
         restore(found, self.learner.model, self.learner.optimizer)
         for split, rows in found.extra["failed"].items():
             self.study.failed.setdefault(split, {}).update(rows)
-        return found.position
+        if lost is None:
+            return found.position
+        self.reporter.warning(
+            f"{self.title}: {lost} The best of the epochs from here on is taken; if there is none "
+            "left, the last."
+        )
+        return replace(found.position, best=None, best_epoch=None)
+
+    def _set_best_aside(self) -> str | None:
+        """Rename the weights of the best epoch if they are damaged, and say so."""
+        best = self.folder / BEST
+        try:
+            load_checkpoint(best, self.identity)
+        except TrainingError as error:
+            if not best.is_file():
+                return f"{best}, the weights of the best epoch, is missing."
+            aside = best.with_name("best.damaged.safetensors")
+            with disk_errors(aside, "Nothing was changed."):
+                best.replace(aside)
+            return f"the weights of the best epoch were set aside as {aside} ({error})"
+        return None
 
     def take_best(self) -> None:
         """Put the weights of the best epoch into the model, on every rank.

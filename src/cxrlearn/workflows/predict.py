@@ -20,7 +20,7 @@ from cxrlearn.workflows.predict_probe import (
     open_probe,
     score_with_probe,
 )
-from cxrlearn.workflows.predict_run import open_run
+from cxrlearn.workflows.predict_run import check_model, open_run
 from cxrlearn.workflows.predict_saliency import draw_saliency
 from cxrlearn.workflows.predict_table import (
     PredictionTable,
@@ -98,6 +98,7 @@ def run_predict(config: PredictConfig, reporter: Reporter = SILENT) -> PredictRe
     manifest = _manifest(config, reporter)
     _caution(run, config, reporter)
     model = _open(run, config, reporter)
+    check_model(run)
     table = prediction_table(run, manifest.image_ids, model.score(manifest))
     write_table(table, config.output)
     overlays = None

@@ -64,7 +64,6 @@ def open_run(run: str, output_dir: Path) -> FinishedRun:
     Raises:
         UsageError: there is no such run, or the folder holds several.
         DataError: its report or settings are missing or damaged, or of two runs.
-        TrainingError: its probe or model is damaged, or of another run.
     """
     folders = find_runs((run,), output_dir)
     if len(folders) > 1:
@@ -72,9 +71,9 @@ def open_run(run: str, output_dir: Path) -> FinishedRun:
         raise UsageError(f"--run {run} holds several runs: {names}. Name one.")
     folder = folders[0]
     document = read_report(folder)
-    check_run_files(folder, document)
     command = str(document.get("command"))
     settings = _settings(folder, command)
+    check_run_files(folder, document, models=False)
     try:
         labels = tuple(str(name) for name in document["task"]["labels"])
         return FinishedRun(
@@ -92,6 +91,15 @@ def open_run(run: str, output_dir: Path) -> FinishedRun:
             f"the report {folder / REPORT} is damaged ({type(error).__name__}: {error}): run it "
             "again."
         ) from error
+
+
+def check_model(run: FinishedRun) -> None:
+    """See that the probe or the model in the folder is the one that the report is of.
+
+    Raises:
+        TrainingError: it was changed, or is of another run.
+    """
+    check_run_files(run.folder, read_report(run.folder))
 
 
 def _settings(folder: Path, command: str) -> Mapping[str, Any]:
