@@ -1,7 +1,7 @@
 """The workshop's menu: `nox` runs lint, types and tests; `nox -s NAME` runs one of the others.
 
-lint, types and tests are the defaults. On request: crash (running embeds and finetunes, killed),
-backbones (each finetuned on real images), bench (speed as ratios, in one run), coverage (do
+lint, types and tests are the defaults. On request: crash (embed, probe and finetune killed; flipped
+bits), backbones (each finetuned on real images), bench (speed as ratios, in one run), coverage (do
 intervals hold what they promise), reports (pages in a real browser, tables in LaTeX), golden (the
 checkpoint kit in full), build (sdist and wheel).
 types and tests share one environment, because each copy of torch costs 6 GB of disk.
@@ -88,15 +88,17 @@ def tests(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none", default=False)
 def crash(session: nox.Session) -> None:
-    """Kill a running embed 200 times, and 20 finetunes; results equal the uninterrupted ones."""
+    """Kill embeds 200 times, overwriting probes 50 times and 20 finetunes; flip 18,000 bits."""
     session.run(
         _shared_python(session),
         "-m",
         "pytest",
         "tests/integration/test_embed_crash.py",
         "tests/integration/test_finetune_crash.py",
+        "tests/integration/test_probe_crash.py",
+        "tests/integration/test_bit_flips.py",
         *session.posargs,
-        env={"CXRLEARN_CRASH_KILLS": "200"},
+        env={"CXRLEARN_CRASH_KILLS": "200", "CXRLEARN_BIT_FLIPS": "3000"},
         external=True,
     )
 

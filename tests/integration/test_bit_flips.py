@@ -1,7 +1,7 @@
 """One flipped bit in a file never changes a number, a name or a fingerprint silently.
 
-`CXRLEARN_BIT_FLIPS` says how many bits of each file are flipped (400; `nox -s crash` does 3,000 in
-each of the files below, more than 10,000 in all).
+`CXRLEARN_BIT_FLIPS` says how many bits of each file are flipped (400; `nox -s crash` does 3,000, or
+every bit of a smaller file, more than 10,000 in all).
 """
 
 from __future__ import annotations

@@ -73,6 +73,17 @@ def build_deadly(resolved: ResolvedBackbone) -> torch.nn.Module:
     return network
 
 
+def build_zeros(resolved: ResolvedBackbone) -> torch.nn.Module:
+    """Return the same network with a last layer of zeros, as damaged weights may be."""
+    import torch
+
+    network = build(resolved)
+    with torch.no_grad():
+        for parameter in list(network.children())[-1].parameters():
+            parameter.zero_()
+    return network
+
+
 def tiny_spec(
     name: str = "tiny-test",
     *,

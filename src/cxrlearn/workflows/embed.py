@@ -96,6 +96,8 @@ class Outcome:
     computed: int = 0
     copied: int = 0
     constant: int = 0
+    alike: int = 0
+    """Images computed where all features of a process came out equal."""
     failed: dict[str, str] = field(default_factory=dict)
     precision: str | None = None
     cosine_distance: float | None = None
@@ -105,6 +107,7 @@ class Outcome:
         self.computed += other.computed
         self.copied += other.copied
         self.constant += other.constant
+        self.alike += other.alike
         self.failed |= other.failed
         self.precision = self.precision or other.precision
         self.cosine_distance = self.cosine_distance or other.cosine_distance
@@ -167,6 +170,7 @@ def run_embed(
             _announce(works, reporter)
             _compute(works, config, reporter)
         for work in works:
+            _warn_if_alike(work, reporter)
             work.todo = []  # very many names need not be kept until the end
         files = tuple(_finish(work, record_failures=record_failures) for work in works)
     return EmbedResult(files, count, time.monotonic() - started, config.allow_failures)
@@ -333,6 +337,15 @@ def _compute(works: list[Work], config: EmbedConfig, reporter: Reporter) -> None
         from cxrlearn.workflows.embed_compute import compute
 
         compute(works, config, reporter, device=resolve_device(config.device))
+
+
+def _warn_if_alike(work: Work, reporter: Reporter) -> None:
+    done = work.done
+    if done.alike == done.computed and done.computed - done.constant > 1:
+        reporter.warning(
+            f"{work.target.tag}: all {done.computed:,} images computed in this run have the same "
+            "features, so they tell nothing apart. Check the weights and the preprocessing."
+        )
 
 
 def _finish(work: Work, *, record_failures: bool) -> FileResult:

@@ -67,6 +67,8 @@ class _Lane:
     rule: int
     stored: Contents
     """Content of every row in the file: what is there is copied, not computed."""
+    _first: NDArray[np.float32] | None = None
+    """The features of the first image, while all were equal to it."""
     _writer: PartWriter | None = None
     _queued: list[_Pending] = field(default_factory=list)
     _stored_copies: list[_Pending] = field(default_factory=list)
@@ -114,8 +116,13 @@ class _Lane:
             self._writer.close_part()
 
     def _write(self, features: NDArray[np.float32]) -> None:
+        done = self.work.done
+        if done.computed == done.alike:
+            first = features[0].copy() if self._first is None else self._first
+            self._first = first
+            done.alike += len(features) if (features == first).all() else 0
         self._add(self._queued, features)
-        self.work.done.computed += len(features)
+        done.computed += len(features)
         self._queued = []
 
     def _copy_stored(self) -> None:

@@ -161,6 +161,7 @@ def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> P
         name: _split(target, manifest, rows[name], failed, hashes, streamed and name == "train")
         for name, manifest in manifests.items()
     }
+    _warn_if_alike(splits["train"].features, target.tag, reporter)
     shared = {
         (a, b): len(splits[a].content_hashes & splits[b].content_hashes)
         for a, b in combinations(splits, 2)
@@ -201,6 +202,19 @@ def _refuse_unusable(
             f"{failed.get(first, 'it has no features')}). Check --image-root and the paths in the "
             "manifest."
         )
+
+
+def _warn_if_alike(
+    features: NDArray[np.float32] | StoredRows, tag: str, reporter: Reporter
+) -> None:
+    first = features[0:1]
+    for start in range(0, len(features), 1024):
+        if (features[start : start + 1024] != first).any():
+            return
+    reporter.warning(
+        f"all {len(features):,} training images have the same {tag} features, so a probe learns "
+        "nothing from them. Check the weights and the preprocessing of the backbone."
+    )
 
 
 def _split(

@@ -380,6 +380,19 @@ def test_a_row_of_a_file_that_is_gone_now_stays(folder: Folder) -> None:
     assert (result.rows, result.failed) == (COUNT, {folder.names[1]: "file not found"})
 
 
+@pytest.mark.parametrize("zeros", [False, True])
+def test_features_that_are_all_the_same_are_shouted_about(
+    folder: Folder, monkeypatch: pytest.MonkeyPatch, *, zeros: bool
+) -> None:
+    if zeros:
+        use_tiny(monkeypatch, tiny_spec(builder="tests.support.tiny_backbone:build_zeros"))
+    folder.one()
+    said = [text for text in folder.listener.warnings if "have the same features" in text]
+    assert len(said) == zeros
+    if zeros:
+        assert f"tiny-test: all {COUNT} images" in said[0]
+
+
 def test_all_images_may_fail(folder: Folder) -> None:
     for name in folder.names:
         (folder.images / name).write_bytes(b"a torn picture")

@@ -20,6 +20,7 @@ from cxrlearn.workflows.probe_features import (
     only_feature_file,
 )
 from cxrlearn.workflows.settings import NamedPath
+from tests.support.feature_files import edited
 from tests.support.listener import Listener
 from tests.support.small_study import Study, embedded_study, write_rows
 
@@ -149,6 +150,18 @@ def test_an_image_that_cannot_be_read_is_not_written_into_the_feature_file(
     found = load_features(settings, load_sets(settings, SILENT), SILENT)
     assert list(found.failed) == ["images/new.png"]
     assert study.features.read_bytes() == before
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+def test_training_features_that_are_all_the_same_are_shouted_about(
+    study: Study, *, streamed: bool
+) -> None:
+    with edited(study.features) as content:
+        content["features"][:] = 0
+    settings = config(study, memory_limit=1e-4 if streamed else None)
+    listener = Listener()
+    load_features(settings, load_sets(settings, SILENT), listener)
+    assert any("all 24 training images have the same" in text for text in listener.warnings)
 
 
 def test_the_only_feature_file_says_which_backbone(study: Study) -> None:
