@@ -49,7 +49,7 @@ OPTIONS: dict[str, list[str]] = {
         "--standardize", "--learning-rate", "--epochs", "--k", "--replicates", "--seed",
         "--operating-point", "--subgroup", "--floor-columns", "--aggregate-by", "--aggregate",
         "--origin", "--null", "--train-fraction", "--few-shot", "--repeats", "--memory-limit",
-        "--verbose", "-v",
+        "--verbose", "-v", "--store",
         "--split-column", "--split-by-image", "--patient-column", "--strict",
         "--class-columns", "--task", "--positive", "--label-separator", "--blank",
         "--uncertain", "--num-classes",

@@ -263,9 +263,14 @@ class ResolvedBackbone:
         return self.variant.pretrained_on
 
     @property
+    def label(self) -> str:
+        """What feature files are named after."""
+        return self.spec.label or re.sub(r"[^\w.-]", "-", self.name)
+
+    @property
     def tag_base(self) -> str:
         """Name, then arch and pretrained_on where the record has several of them."""
-        parts = [self.spec.label or re.sub(r"[^\w.-]", "-", self.name)]
+        parts = [self.label]
         if len(self.spec.archs) > 1 and self.arch:
             parts.append(self.arch)
         if len(self.spec.pretrained_ons) > 1 and self.pretrained_on:

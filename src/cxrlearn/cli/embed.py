@@ -70,10 +70,12 @@ def embed(
     from cxrlearn.cli.settings import build_config
     from cxrlearn.workflows.embed import run_embed
     from cxrlearn.workflows.embed_config import EmbedConfig
+    from cxrlearn.workflows.preflight import all_problems
 
     terminal = Terminal(quiet=quiet, as_json=as_json)
     settings = build_config(EmbedConfig, "embed", context, terminal, os.environ)
-    result = run_embed(settings, terminal)
+    with all_problems("embed", settings):
+        result = run_embed(settings, terminal)
     _render(result, terminal)
     if result.failed and not result.allow_failures:
         raise typer.Exit(EXIT_FAILED_IMAGES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import typer
@@ -116,12 +117,14 @@ def finetune(
     from cxrlearn.training.distributed import find_place
     from cxrlearn.workflows.finetune import run_finetune
     from cxrlearn.workflows.finetune_config import FinetuneConfig
+    from cxrlearn.workflows.preflight import all_problems
 
     place = find_place(os.environ)
     speaks = place is None or place.rank == 0  # of several processes one
     terminal = Terminal(quiet=quiet or not speaks, as_json=as_json)
     settings = build_config(FinetuneConfig, "finetune", context, terminal, os.environ)
-    result = run_finetune(settings, terminal)
+    with all_problems("finetune", settings) if place is None else nullcontext():
+        result = run_finetune(settings, terminal)
     if speaks:
         render_finetune(result, terminal, details=verbose)
     if result.failed and not result.allow_failures:

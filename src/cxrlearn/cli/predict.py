@@ -62,10 +62,12 @@ def predict(
     from cxrlearn.cli.settings import build_config
     from cxrlearn.workflows.predict import run_predict
     from cxrlearn.workflows.predict_config import PredictConfig
+    from cxrlearn.workflows.preflight import all_problems
 
     terminal = Terminal(quiet=quiet, as_json=as_json)
     settings = build_config(PredictConfig, "predict", context, terminal, os.environ)
-    result = run_predict(settings, terminal)
+    with all_problems("predict", settings):
+        result = run_predict(settings, terminal)
     _render(result, terminal)
     if result.overlays is not None:
         _render_saliency(result.overlays, str(settings.saliency), terminal)

@@ -31,6 +31,7 @@ def probe(
     preprocessing: options.Preprocessing = None,
     random_weights: options.RandomWeights = None,
     precision: options.Precision = None,
+    store: options.Store = None,
     offline: options.Offline = None,
     csv: options.Csv = None,
     train_csv: options.TrainCsv = None,
@@ -104,12 +105,14 @@ def probe(
       cxrlearn probe --linear --train-fraction 0.01,0.1,1
     """
     from cxrlearn.cli.settings import build_config
+    from cxrlearn.workflows.preflight import all_problems
     from cxrlearn.workflows.probe import run_probe
     from cxrlearn.workflows.probe_config import ProbeConfig
 
     terminal = Terminal(quiet=quiet, as_json=as_json)
     settings = build_config(ProbeConfig, "probe", context, terminal, os.environ)
-    result = run_probe(settings, terminal)
+    with all_problems("probe", settings):
+        result = run_probe(settings, terminal)
     render_probe(result, terminal, details=verbose)
     if result.failed and not result.allow_failures:
         raise typer.Exit(EXIT_FAILED_IMAGES)

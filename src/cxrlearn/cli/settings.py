@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
 from cxrlearn.cli.options import given
 from cxrlearn.errors import UsageError
+from cxrlearn.workflows.backbone_choice import CHOICE
+from cxrlearn.workflows.effects import unused_weights, without_effect
+from cxrlearn.workflows.preflight import other_problems
 from cxrlearn.workflows.settings import (
     HIDDEN,
+    PREFIX,
+    Resolved,
     Setting,
-    convert,
+    lay_out,
     make_config,
-    read_sections,
-    resolve_settings,
+    option_name,
     settings_toml,
 )
 
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+SWITCHES = frozenset({"show_config", "quiet", "verbose", "debug", "as_json"})
 
 
 def build_config(
@@ -38,42 +44,98 @@ def build_config(
     """Resolve the settings of a command and build its config.
 
     Raises:
-        UsageError: every problem, one a line.
+        UsageError: every problem, of settings, manifests and weights, one a line.
     """
     parameters = dict(context.params)
-    switches = {"show_config", "quiet", "verbose", "debug", "as_json"}
     file = parameters.pop("config")
-    show = parameters["show_config"]
-    typed = given({key: value for key, value in parameters.items() if key not in switches})
-    settings = resolve_settings(
+    typed = given({key: value for key, value in parameters.items() if key not in SWITCHES})
+    resolved = lay_out(
         config, section, typed, file=None if file is None else Path(file), environment=environment
     )
-    if "model" in settings and settings["model"].value is None:
-        settings |= _other_model(settings, file)
-    if show:
-        shown = {key: setting for key, setting in settings.items() if key not in HIDDEN}
+    if section in {"probe", "finetune"}:
+        _complete_choice(section, resolved)
+    if parameters["show_config"] and not resolved.problems:
+        shown = {key: one for key, one in resolved.settings.items() if key not in HIDDEN}
         terminal.show_text(settings_toml(section, shown, with_origin=True))
         raise typer.Exit
-    return make_config(config, settings)
+    _check_effects(section, resolved)
+    built = _build(config, section, resolved)
+    for line in resolved.warnings:
+        terminal.warning(line)
+    return built
 
 
-def _other_model(settings: Mapping[str, Setting], file: str | Path | None) -> dict[str, Setting]:
-    """Take the backbone from `[embed]`, or from the only feature file there is.
+def _build(config: type[T], section: str, resolved: Resolved) -> T:
+    problems = list(resolved.problems)
+    try:
+        built = make_config(config, resolved.settings)
+    except UsageError as error:
+        problems += str(error).splitlines()
+    else:
+        if not problems:
+            return built
+    values = {key: one.value for key, one in resolved.settings.items()}
+    problems += other_problems(section, config, values)
+    raise UsageError("\n".join(dict.fromkeys(problems)))
 
-    Raises:
-        UsageError: neither names exactly one.
-    """
-    section = read_sections(None if file is None else Path(file)).get("embed", {})
-    if "model" in section:
-        names = convert(section["model"], tuple[str, ...])
-        if not isinstance(names, tuple) or len(names) != 1:
-            listed = ", ".join(str(name) for name in names) if isinstance(names, tuple) else ""
-            raise UsageError(
-                f"--model is missing: [embed] names several ({listed}). Say which one to probe."
-            )
-        return {"model": Setting(names[0], "cxrlearn.toml [embed]")}
-    from cxrlearn.workflows.probe_features import only_feature_file
 
-    folder = settings["features_dir"].value
-    found = only_feature_file(Path(str(folder)))
-    return {key: Setting(value, f"the only file in {folder}") for key, value in found.items()}
+def _complete_choice(section: str, resolved: Resolved) -> None:
+    """Take the backbone of the only feature file where nothing names one; say what was taken."""
+    settings = resolved.settings
+    if resolved.several:
+        resolved.problems.append(
+            f"--model is missing: [embed] names several ({', '.join(resolved.several)}). Say which "
+            "one to take."
+        )
+        return
+    if settings["model"].value is None:
+        from cxrlearn.workflows.probe_features import only_feature_file
+
+        folder = Path(str(settings["features_dir"].value))
+        try:
+            found = only_feature_file(folder, offline=bool(settings["offline"].value))
+        except UsageError as error:
+            if not resolved.problems:  # else it is told why nothing names one
+                resolved.problems.append(str(error))
+            return
+        for key, value in found.items():
+            if key not in settings or (section == "finetune" and value == "fp16"):
+                continue
+            if settings[key].origin == "default" or settings[key].origin.endswith("[embed]"):
+                settings[key] = Setting(value, f"the only file in {folder}")
+    origin = _place(settings["model"].origin)
+    refined = [
+        f"{option_name(key)} of {_place(settings[key].origin)}"
+        for key in CHOICE
+        if key in settings and _place(settings[key].origin) not in {"default", origin}
+    ]
+    said = f"{origin}{', with ' if refined else ''}{', '.join(refined)}"
+    passed = f"; passed over: {'; '.join(resolved.passed_over)}" if resolved.passed_over else ""
+    settings["backbone_from"] = Setting(said + passed, "default")
+
+
+def _place(origin: str) -> str:
+    """Return the place of an origin; all variables are one place."""
+    return "the environment" if origin.startswith(PREFIX) else origin
+
+
+def _check_effects(section: str, resolved: Resolved) -> None:
+    """Refuse what was typed and does nothing; name, and drop, what a file or variable says so."""
+    settings = resolved.settings
+    values = SimpleNamespace(**{key: one.value for key, one in settings.items()})
+    for key, why in without_effect(section, values).items():
+        origin = settings[key].origin
+        if origin == "command line":
+            resolved.problems.append(f"{option_name(key)} {why}")
+        elif origin != "default":
+            resolved.warnings.append(f"{key} of {origin} has no effect here: {why}")
+            settings[key] = Setting(resolved.defaults[key], "default")
+    if section not in {"embed", "probe", "finetune"} or settings["weights"].origin == "default":
+        return
+    model = settings["model"].value
+    models = model if isinstance(model, tuple) else (str(model),)
+    unused = list(unused_weights(values.weights, models)) if model else []
+    if settings["weights"].origin == "command line":
+        resolved.problems += unused
+    else:
+        resolved.warnings += [f"{line[:-1]}, so it has no effect here." for line in unused]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cxrlearn.features.plan import Catalogue, unique_images, without_unreadable
 from cxrlearn.features.rows import empty_index
 from cxrlearn.features.store import read_failed, read_index
-from cxrlearn.workflows.embed import run_embed
+from cxrlearn.workflows.embed import name_idle_options, run_embed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,6 +57,7 @@ def cached_rows(
         if row < 0
     )
     if not without:
+        name_idle_options(embedding, reporter)
         return CachedRows(rows, {})
     failed_before = read_failed(file) if file.is_file() else {}
     new, failed = without_unreadable(without, failed_before, embedding.intensity)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from cxrlearn.data.faults import quoted
+from cxrlearn.data.label_cells import NEGATIVE, POSITIVE, spelled
 from cxrlearn.data.labels import (
     LabelPolicy,
     count_labels,
@@ -161,6 +163,10 @@ def load_labels(sets: ImageSets, config: StudySettings, reporter: Reporter) -> L
     for manifest in sets.named().values():
         for notice in placeholder_notices(manifest, task.columns):
             reporter.notice(f"{manifest.name}: {notice}")
+    if task.negative == NEGATIVE and spelled(config.positive or "") == POSITIVE:
+        reporter.warning(
+            f"--positive {config.positive} has no effect: {quoted(task.columns)} holds 0 and 1."
+        )
     labels = {name: read_labels(manifest, task) for name, manifest in sets.named().items()}
     counts = {name: count_labels(labels[name], task.names) for name in labels}
     for message in one_class_labels(counts["train"], policy):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 from cxrlearn.data.columns import OFF
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from cxrlearn.features.store import FileInfo
     from cxrlearn.runtime.events import Reporter
     from cxrlearn.workflows.embed_config import EmbedConfig
+    from cxrlearn.workflows.probe_config import ProbeConfig
     from cxrlearn.workflows.targets import Target
 
 BIG_DISK_BYTES = 100 * 1024 * 1024
@@ -169,11 +170,26 @@ def run_embed(
         if any(work.todo for work in works):
             _announce(works, reporter)
             _compute(works, config, reporter)
+        if count and not any(work.done.computed for work in works):
+            name_idle_options(config, reporter, "device")
         for work in works:
             _warn_if_alike(work, reporter)
             work.todo = []  # very many names need not be kept until the end
         files = tuple(_finish(work, record_failures=record_failures) for work in works)
     return EmbedResult(files, count, time.monotonic() - started, config.allow_failures)
+
+
+def name_idle_options(config: EmbedConfig | ProbeConfig, reporter: Reporter, *also: str) -> None:
+    """Say which settings off their default have no effect, because nothing has to be computed."""
+    idle = [
+        f"--{one.name.replace('_', '-')}"
+        for one in fields(config)
+        if one.name in {"gpus", "batch_size", *also} and getattr(config, one.name) != one.default
+    ]
+    if idle:
+        reporter.warning(
+            f"{' and '.join(idle)}: no effect in this run, all images have features already."
+        )
 
 
 def manifests_of(config: EmbedConfig) -> list[Manifest]:
@@ -222,7 +238,7 @@ def _prepare(
 ) -> Work:
     """Check what is there, save what an interrupted run left, and list what is missing."""
     remove_leftovers(target.file)
-    target = _adopt(target, reporter)
+    target = adopt(target, reporter)
     file = target.file
     target = _recover(target, reporter)
     index = read_index(file) if file.is_file() else empty_index()
@@ -236,8 +252,11 @@ def _prepare(
     return Work(target, index, todo, old_failed, other_failed, unchanged, done)
 
 
-def _adopt(target: Target, reporter: Reporter) -> Target:
-    """Take over the precision of the file that is there, or refuse a file of other settings."""
+def adopt(target: Target, reporter: Reporter, option: str = "--output-dir") -> Target:
+    """Take over the precision of the file that is there, or refuse a file of other settings.
+
+    `option` is what names the folder of feature files on the command line.
+    """
     if not target.file.is_file():
         return target
     info = read_info(target.file)
@@ -246,7 +265,7 @@ def _adopt(target: Target, reporter: Reporter) -> Target:
     if different:
         raise FeatureFileError(
             f"{target.file} was made with other settings ({'; '.join(different)}). Go back to "
-            "them, use another --output-dir, or delete the file to compute it anew."
+            f"them, use another {option}, or delete the file to compute it anew."
             f"{_other_tag(target, found)}"
         )
     if info.rows == 0:  # only failures: nothing was computed in any precision
@@ -377,7 +396,9 @@ def _finish(work: Work, *, record_failures: bool) -> FileResult:
 
 def made_by(work: Work) -> dict[str, object]:
     """Return the provenance of the features that this run adds."""
+    given = work.target.given
     return provenance() | {
         "precision_requested": work.target.precision,
+        "weights_given": None if given is None else str(given.absolute()),
         "cosine_distance_to_float32": work.done.cosine_distance,
     }

@@ -8,7 +8,8 @@ from typing import Literal
 
 from cxrlearn.errors import UsageError
 from cxrlearn.runtime.devices import device_problems, usable_cores
-from cxrlearn.workflows.settings import NamedPath
+from cxrlearn.workflows.setting_values import NamedPath
+from cxrlearn.workflows.study_settings import effect_problems
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +92,7 @@ class EmbedConfig:
             *self._source_problems(),
             *device_problems(self.device, self.gpus),
             *self._number_problems(),
+            *effect_problems("embed", self),
         ]
         if not self.model:
             problems.insert(

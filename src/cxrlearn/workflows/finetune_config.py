@@ -8,8 +8,9 @@ from typing import Literal
 
 from cxrlearn.errors import UsageError
 from cxrlearn.runtime.devices import device_problems, usable_cores
-from cxrlearn.workflows.settings import NamedPath
+from cxrlearn.workflows.setting_values import NamedPath
 from cxrlearn.workflows.study_settings import (
+    effect_problems,
     evaluation_problems,
     least_problems,
     name_problems,
@@ -40,6 +41,8 @@ class FinetuneConfig:
     """Of the forward pass; auto is bf16 on recent GPUs."""
     offline: bool = False
     """Never download anything."""
+    backbone_from: str | None = None
+    """Where the choice of the backbone was taken from, and what was passed over; None: given."""
 
     csv: Path | None = None
     """One manifest that is split here."""
@@ -220,10 +223,7 @@ class FinetuneConfig:
             problems.append("--freeze-backbone and --freeze-to exclude each other.")
         if self.resume and self.overwrite:
             problems.append("--resume goes on, --overwrite starts anew: give one of them.")
-        if self.max_restarts and not self.gpus:
-            problems.append("--max-restarts is for the workers of --gpus.")
-        if self.optimizer == "adamw" and self.momentum != FinetuneConfig.momentum:
-            problems.append("--momentum belongs to --optimizer sgd.")
+        problems += effect_problems("finetune", self)
         parts = self.accumulate * max(len(self.gpus), 1)
         if self.accumulate > 0 and 0 < self.batch_size < parts:
             problems.append(

@@ -30,6 +30,7 @@ MAY_DIFFER = frozenset(
     {
         "overwrite", "resume", "workers", "device", "gpus", "max_restarts", "allow_failures",
         "offline", "name", "cache_dir", "tensorboard", "save_every", "features_dir", "output_dir",
+        "backbone_from",
     }
 )  # fmt: skip
 """Settings that do not decide a result: a run may be repeated, or go on, with others."""

@@ -93,6 +93,11 @@ def build_learner(
     if has_batch_norm(model):
         mode = config.batch_norm or batch_norm_mode(ranks, device)
         set_batch_norm(model, mode)
+    elif config.batch_norm is not None:
+        reporter.warning(
+            f"--batch-norm {config.batch_norm} has no effect: {target.resolved.name} has no batch "
+            "normalisation."
+        )
     return Learner(model, _optimizer(config, model), mode)
 
 

@@ -70,6 +70,8 @@ def prepare(config: FinetuneConfig, reporter: Reporter) -> Prepared:
     if config.model is None:  # the command line has filled it in
         raise UsageError("--model is missing.")
     target = resolve_target(config.model, config, config.features_dir, notify=reporter.notice)
+    if config.backbone_from is not None:
+        reporter.notice(f"backbone {target.tag}, from {config.backbone_from}.")
     folder = config.output_dir / (config.name or default_name(config, target.tag))
     if not config.resume:  # what is resumed is compared once its checkpoint has been looked at
         refuse_other_settings(folder, config)

@@ -236,6 +236,11 @@ class _Run:
             for text in study.ranks.from_first(lambda: near_duplicate_warnings(data())):
                 reporter.warning(text)
         start = trainer.resume() if self.config.resume else None
+        if first and self.config.resume and start is None:
+            reporter.warning(
+                f"--resume: there is nothing to resume in {self.prepared.folder}; training starts "
+                "at the beginning."
+            )
         if start is not None:
             reporter.notice(
                 f"{trainer.title}: going on from epoch {start.epoch + 1}, step {start.step + 1}."

@@ -13,6 +13,8 @@ from cxrlearn.data.missing_images import missing_images_hint
 from cxrlearn.errors import DataError, UsageError
 from cxrlearn.runtime.devices import resolve_device
 from cxrlearn.runtime.events import SILENT
+from cxrlearn.workflows.effects import unused_weights
+from cxrlearn.workflows.predict_config import PredictConfig
 from cxrlearn.workflows.predict_finetuned import open_finetuned, score_finetuned
 from cxrlearn.workflows.predict_probe import (
     check_explainable,
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from cxrlearn.data.images import Intensity
     from cxrlearn.data.manifest import Manifest
     from cxrlearn.runtime.events import Reporter
-    from cxrlearn.workflows.predict_config import PredictConfig
     from cxrlearn.workflows.predict_probe import Scores
     from cxrlearn.workflows.predict_run import FinishedRun
 
@@ -185,9 +186,18 @@ def _manifest(config: PredictConfig, reporter: Reporter) -> Manifest:
 
 
 def _caution(run: FinishedRun, config: PredictConfig, reporter: Reporter) -> None:
-    """Say what makes the predictions mean less than they seem."""
+    """Say what makes the predictions mean less than they seem, and what has no effect.
+
+    Raises:
+        UsageError: a weight file is given for another backbone.
+    """
     if config.weights and run.command == "finetune":
         reporter.warning("--weights is not used: a finetuned run has weights of its own.")
+    if config.features_dir != PredictConfig.features_dir and run.command == "finetune":
+        reporter.warning("--features-dir has no effect: a finetuned run reads images only.")
+    unused = list(unused_weights(config.weights, (str(run.backbone["name"]),)))
+    if unused and run.command == "probe":
+        raise UsageError("\n".join(unused))
     if run.backbone.get("random_weights") is not None:
         reporter.warning(
             f"{run.folder} has a backbone of random weights: predictions mean nothing."

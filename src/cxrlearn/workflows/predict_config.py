@@ -7,7 +7,8 @@ from pathlib import Path
 
 from cxrlearn.errors import UsageError
 from cxrlearn.runtime.devices import device_problems, usable_cores
-from cxrlearn.workflows.settings import NamedPath
+from cxrlearn.workflows.setting_values import NamedPath
+from cxrlearn.workflows.study_settings import effect_problems
 
 SUFFIXES = (".csv", ".parquet")
 """What predictions can be written as."""
@@ -91,9 +92,7 @@ class PredictConfig:
             problems.append("no images: give --csv FILE or --images DIR.")
         if self.csv is not None and self.images is not None:
             problems.append("--images stands alone: leave it out, or --csv.")
-        if self.saliency is None and self.saliency_label is not None:
-            problems.append("--saliency-label goes with --saliency DIR.")
-        return problems
+        return problems + effect_problems("predict", self)
 
     def _number_problems(self) -> list[str]:
         bounds = (("batch_size", 1), ("workers", 0), ("limit", 1))

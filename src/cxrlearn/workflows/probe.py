@@ -51,6 +51,7 @@ NOT_COMPARED = {
     "offline",
     "name",
     "memory_limit",
+    "backbone_from",
 }
 """Settings that do not decide a result: a run may be repeated with others."""
 

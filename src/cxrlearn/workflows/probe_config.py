@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 from cxrlearn.errors import UsageError
 from cxrlearn.runtime.devices import device_problems, usable_cores
-from cxrlearn.workflows.settings import NamedPath
+from cxrlearn.workflows.effects import probe_kind
+from cxrlearn.workflows.setting_values import NamedPath
 from cxrlearn.workflows.study_settings import (
+    effect_problems,
     evaluation_problems,
     least_problems,
     name_problems,
     source_problems,
     test_set_names,
 )
-
-_BELONGS = {
-    "C": ("logreg",),
-    "max_iter": ("logreg",),
-    "solver": ("logreg",),
-    "standardize": ("logreg",),
-    "class_weight": ("logreg", "linear"),
-    "learning_rate": ("linear",),
-    "epochs": ("linear",),
-    "k": ("knn",),
-}
-"""Settings that do not mean something to every probe, and to which ones they do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +40,12 @@ class ProbeConfig:
     """Seed of random weights, instead of a file."""
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """Precision of the forward pass, for images that have to be embedded first."""
+    store: Literal["float32", "float16"] = "float32"
+    """Type of the features on disk."""
     offline: bool = False
     """Never download anything."""
+    backbone_from: str | None = None
+    """Where the choice of the backbone was taken from, and what was passed over; None: given."""
 
     csv: Path | None = None
     """One manifest that is split here."""
@@ -177,6 +171,7 @@ class ProbeConfig:
         problems = [*source_problems(self), *self._number_problems()]
         problems += device_problems(self.device, self.gpus)
         problems += self._probe_problems()
+        problems += effect_problems("probe", self, problems)
         problems += name_problems(self.name)
         if problems:
             raise UsageError("\n".join(problems))
@@ -185,7 +180,7 @@ class ProbeConfig:
     @property
     def kind(self) -> Literal["logreg", "linear", "knn"]:
         """Which probe."""
-        return "linear" if self.linear else "knn" if self.knn else "logreg"
+        return cast("Literal['logreg', 'linear', 'knn']", probe_kind(self))
 
     def _probe_problems(self) -> list[str]:
         chosen = {"--use-logreg": self.use_logreg, "--linear": self.linear, "--knn": self.knn}
@@ -195,7 +190,6 @@ class ProbeConfig:
             problems.append(f"{' and '.join(asked)} exclude each other: one probe a run.")
         if self.use_logreg is False and not asked:
             problems.append("--use-logreg: without it, another probe is needed: --linear or --knn.")
-        problems += foreign_options(self, asked)
         problems += evaluation_problems(self)
         if self.null and (self.train_fraction or self.few_shot):
             problems.append("--null and a label-efficiency curve exclude each other.")
@@ -230,19 +224,6 @@ class ProbeConfig:
     def test_names(self) -> list[str]:
         """Return the names of the test sets: as given, `test` for a single one, else its stem."""
         return test_set_names(self.test_csv)
-
-
-def foreign_options(config: ProbeConfig, asked: list[str]) -> list[str]:
-    """Return a problem for each setting that was given and belongs to another probe."""
-    defaults = {field.name: field.default for field in fields(ProbeConfig)}
-    named = asked[0] if len(asked) == 1 else "--use-logreg"
-    owner = {"logreg": "logistic regression", "linear": "--linear", "knn": "--knn"}
-    return [
-        f"--{key.replace('_', '-')} belongs to {' and '.join(owner[kind] for kind in kinds)}, "
-        f"not to {named}."
-        for key, kinds in _BELONGS.items()
-        if config.kind not in kinds and getattr(config, key) != defaults[key]
-    ]
 
 
 def list_problems(config: ProbeConfig) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from itertools import combinations
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,16 +14,17 @@ from cxrlearn.errors import DataError, UsageError, WeightsError
 from cxrlearn.features.fingerprint import feature_tag
 from cxrlearn.features.store import read_index, read_info
 from cxrlearn.features.stored_rows import StoredRows
+from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.memory import available_memory
 from cxrlearn.workflows.cached_rows import cached_rows
-from cxrlearn.workflows.embed import images_of
+from cxrlearn.workflows.embed import adopt, images_of
 from cxrlearn.workflows.embed_config import EmbedConfig
+from cxrlearn.workflows.setting_values import NamedPath
 from cxrlearn.workflows.shared_images import warn_of_missing_images, warn_of_shared_images
 from cxrlearn.workflows.targets import Target, resolve_target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -73,11 +75,17 @@ class ProbeFeatures:
         return {name: why for split in self.splits.values() for name, why in split.failed.items()}
 
 
-def only_feature_file(folder: Path) -> dict[str, object]:
-    """Return the backbone settings behind the only feature file of a folder.
+def only_feature_file(folder: Path, *, offline: bool = False) -> dict[str, object]:
+    """Return the backbone settings behind the only feature file of a folder, all of them.
+
+    Args:
+        folder: of feature files.
+        offline: never ask the network about an `hf:` name.
 
     Raises:
-        UsageError: there is none, or there are several: the message lists them.
+        UsageError: there is none, or there are several: the message lists them; or what it was
+            made with cannot be found again.
+        WeightsError: it is of a backbone that is unknown here.
     """
     files = sorted(folder.glob("*.h5")) if folder.is_dir() else []
     if len(files) != 1:
@@ -90,13 +98,35 @@ def only_feature_file(folder: Path) -> dict[str, object]:
             f"--model is missing: which backbone? {there}. `cxrlearn models list` names the "
             "backbones; cxr-tiny needs no file."
         )
-    found = read_info(files[0]).fingerprint
-    return {
+    (file,) = files
+    info = read_info(file)
+    found = info.fingerprint
+    spec = resolve(found.backbone, offline=offline).spec
+    rules = [
+        rule.name
+        for rule in spec.preprocessings
+        if replace(found, preprocessing=rule.identity()) == found
+    ]
+    random = found.weights.removeprefix("random:")
+    given = info.provenance.get("weights_given")
+    settings: dict[str, object] = {
         "model": found.backbone,
         "arch": found.arch,
         "pretrained_on": found.pretrained_on,
         "features": found.feature,
+        "weights": (NamedPath(given),) if given else (),
+        "preprocessing": rules[0] if rules else None,
+        "random_weights": int(random) if random.isdigit() else None,
+        "precision": info.provenance.get("precision_requested", found.precision),
+        "store": found.store,
+        "intensity": found.intensity,
     }
+    if given and not Path(str(given)).exists():
+        raise UsageError(
+            f"{file} was made with the weights {given}, which are not there. Say which to take: "
+            f"--model {found.backbone} --weights {found.backbone}=FILE."
+        )
+    return settings
 
 
 def find_target(config: ProbeConfig, reporter: Reporter) -> Target:
@@ -104,19 +134,39 @@ def find_target(config: ProbeConfig, reporter: Reporter) -> Target:
 
     Raises:
         WeightsError: unknown backbone, or neither weights nor features are there.
+        FeatureFileError: the file that is there is of other weights or rules.
     """
     if config.model is None:  # the command line has filled it in
         raise UsageError("--model is missing.")
     try:
-        return resolve_target(config.model, config, config.features_dir, notify=reporter.notice)
+        target = resolve_target(
+            config.model,
+            config,
+            config.features_dir,
+            store=config.store,
+            notify=reporter.notice,
+        )
     except WeightsError:
-        target = None if config.weights else _target_of_file(config.model, config)
-        if target is None:
+        found = None if config.weights else _target_of_file(config.model, config)
+        if found is None:
             raise
         reporter.notice(
-            f"the weights of {config.model} are not here; {target.file} is taken as it is."
+            f"the weights of {config.model} are not here; {found.file} is taken as it is."
         )
-        return target
+        return found
+    return adopt(target, SILENT, "--features-dir")
+
+
+def announce_choice(config: ProbeConfig, target: Target, reporter: Reporter) -> None:
+    """Say which backbone was taken, from where, and which other feature files there are."""
+    if config.backbone_from is None:
+        return
+    others = sorted(file.stem for file in config.features_dir.glob("*.h5") if file != target.file)
+    if config.backbone_from.startswith("command line"):
+        others = [name for name in others if name.startswith(target.resolved.label)]
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    beside = f"; not used: {', '.join(others[:5])}{more} in {config.features_dir}" if others else ""
+    reporter.notice(f"backbone {target.tag}, from {config.backbone_from}{beside}.")
 
 
 def _target_of_file(model: str, config: ProbeConfig) -> Target | None:
@@ -131,6 +181,7 @@ def _target_of_file(model: str, config: ProbeConfig) -> Target | None:
     tag = feature_tag(
         resolved,
         precision=config.precision,
+        store=config.store,
         intensity=config.intensity,
         random_seed=config.random_weights,
     )
@@ -148,6 +199,7 @@ def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> P
         CxrlearnError: whatever `run_embed` raises.
     """
     target = find_target(config, reporter)
+    announce_choice(config, target, reporter)
     manifests = sets.named()
     groups = [images_of(manifest) for manifest in manifests.values()]
     found, failed = cached_rows(target.file, groups, embed_config(config, target), reporter)
@@ -243,7 +295,7 @@ def embed_config(config: ProbeConfig, target: Target) -> EmbedConfig:
         field.name for field in fields(config)
     }
     values = {name: getattr(config, name) for name in shared - {"model", "output_dir"}}
-    # The file that was found may have been made on purpose with another type on disk.
-    store = target.fingerprint.store
     base = EmbedConfig(model=(config.model or "",), output_dir=config.features_dir, **values)
+    # A file that is taken as it is may have another type on disk.
+    store = target.fingerprint.store
     return base if store == base.store else replace(base, store="float16")

@@ -10,34 +10,45 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-import types
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, field, fields
+from importlib import import_module
 from pathlib import Path
-from typing import (
-    TYPE_CHECKING,
-    Any,
-    Literal,
-    TypeVar,
-    Union,
-    get_args,
-    get_origin,
-    get_type_hints,
-)
+from typing import TYPE_CHECKING, Any, TypeVar, get_type_hints
 
 from cxrlearn.errors import UsageError
 from cxrlearn.reports.toml import toml_text
+from cxrlearn.workflows.backbone_choice import CHOICE, one_choice, single_model
+from cxrlearn.workflows.setting_values import NamedPath, anchor, convert
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
+
+    from cxrlearn.workflows.backbone_choice import Layer
+
+__all__ = ["NamedPath", "convert"]  # from `setting_values`, where most readers look for them
 
 T = TypeVar("T")
 
 FILE_NAME = "cxrlearn.toml"
-SECTIONS = ("data", "embed", "probe", "finetune", "predict")
+CONFIGS = {
+    "embed": "cxrlearn.workflows.embed_config:EmbedConfig",
+    "probe": "cxrlearn.workflows.probe_config:ProbeConfig",
+    "finetune": "cxrlearn.workflows.finetune_config:FinetuneConfig",
+    "predict": "cxrlearn.workflows.predict_config:PredictConfig",
+    "compare": "cxrlearn.workflows.compare:CompareConfig",
+}
+"""Whose fields are the keys of a section; imported when a file has it."""
+SECTIONS = ("data", *CONFIGS)
 PREFIX = "CXRLEARN_"
+OTHER_VARIABLES = frozenset({"CXRLEARN_WEIGHTS_DIR"})
+"""Variables that are no settings of a command."""
+TEST_VARIABLES = frozenset(
+    {"CXRLEARN_REQUIRE_SHARED", "CXRLEARN_CRASH_KILLS", "CXRLEARN_REPORTS", "CXRLEARN_SCREENSHOTS"}
+)
+"""Variables of the tests, which run commands in their own environment."""
 
-HIDDEN = frozenset({"part_rows", "part_seconds"})
-"""Fields that exist for tests of the library and are no settings."""
+HIDDEN = frozenset({"part_rows", "part_seconds", "backbone_from"})
+"""Fields that are no settings: for tests of the library, or filled in here."""
 
 DATA_KEYS = frozenset(
     {
@@ -69,6 +80,24 @@ class Setting:
     """'default', the file, the environment variable or 'command line'."""
 
 
+@dataclass
+class Resolved:
+    """Settings from all places, and what was found while they were put together."""
+
+    settings: dict[str, Setting]
+    """By key; one that could not be read has its default."""
+    defaults: dict[str, object]
+    """Of every setting."""
+    passed_over: list[str] = field(default_factory=list)
+    """Choices of a backbone that a higher place replaces."""
+    several: tuple[str, ...] = ()
+    """Models of `[embed]`, where they are several and nothing else names one."""
+    problems: list[str] = field(default_factory=list)
+    """What is wrong, a line each."""
+    warnings: list[str] = field(default_factory=list)
+    """What has no effect."""
+
+
 def resolve_settings(
     config: type,
     section: str,
@@ -89,28 +118,64 @@ def resolve_settings(
     Raises:
         UsageError: all problems of all layers, one a line.
     """
+    resolved = lay_out(config, section, given, file=file, environment=environment)
+    if resolved.problems:
+        raise UsageError("\n".join(resolved.problems))
+    return resolved.settings
+
+
+def lay_out(
+    config: type,
+    section: str,
+    given: Mapping[str, object],
+    *,
+    file: Path | None,
+    environment: Mapping[str, str],
+) -> Resolved:
+    """Do what `resolve_settings` does, and keep the problems for more to be added.
+
+    Raises:
+        UsageError: the file cannot be read at all.
+    """
     hints = get_type_hints(config)
-    problems: list[str] = []
-    layers = [_file_layer(file, section, hints, problems), _environment_layer(environment, hints)]
-    layers.append(
-        {key: (value, "command line") for key, value in given.items() if value is not None}
-    )
-    resolved: dict[str, Setting] = {}
-    for field in fields(config):
-        if field.default is not MISSING:
-            resolved[field.name] = Setting(field.default, "default")
-        elif field.default_factory is not MISSING:
-            resolved[field.name] = Setting(field.default_factory(), "default")
+    defaults = _defaults(config)
+    resolved = Resolved(defaults, {key: one.value for key, one in defaults.items()})
+    layers = [
+        *_file_layers(file, section, hints, resolved.problems),
+        _environment_layer(environment, hints),
+        {key: (value, "command line") for key, value in given.items() if value is not None},
+    ]
+    resolved.warnings = _unknown_variables(environment)
+    resolved.passed_over = one_choice(layers, lists=section in {"embed", "models"})
+    if section not in {"embed", "models"}:
+        resolved.several = single_model(layers)
     for layer in layers:
-        _displace(resolved, layer, config)
+        _displace(resolved.settings, layer, config)
         for key, (raw, origin) in layer.items():
             try:
-                resolved[key] = Setting(convert(raw, hints[key]), origin)
+                resolved.settings[key] = Setting(convert(raw, hints[key]), origin)
             except ValueError as error:
-                problems.append(f"{option_name(key)} ({origin}): {error}")
-    if problems:
-        raise UsageError("\n".join(problems))
+                if section == "finetune" and key == "precision" and origin.endswith("[embed]"):
+                    resolved.warnings.append(f"precision of {origin} has no effect here: {error}.")
+                    continue
+                resolved.problems.append(_wrong_value(key, origin, hints[key], error))
     return resolved
+
+
+def _defaults(config: type) -> dict[str, Setting]:
+    defaults: dict[str, Setting] = {}
+    for one in fields(config):
+        if one.default is not MISSING:
+            defaults[one.name] = Setting(one.default, "default")
+        elif one.default_factory is not MISSING:
+            defaults[one.name] = Setting(one.default_factory(), "default")
+    return defaults
+
+
+def _wrong_value(key: str, origin: str, hint: object, error: ValueError) -> str:
+    if origin == "command line" and hint in {int, float, int | None, float | None}:
+        return f"Invalid value for {option_name(key)!r}: {error}."
+    return f"{option_name(key)} ({origin}): {error}"
 
 
 def _displace(resolved: dict[str, Setting], layer: Mapping[str, object], config: type) -> None:
@@ -121,9 +186,9 @@ def _displace(resolved: dict[str, Setting], layer: Mapping[str, object], config:
     named = [sources for sources in SOURCES if sources & layer.keys()]
     if len(named) != 1:  # none, or a contradiction within the layer, for the config to refuse
         return
-    for field in fields(config):
-        if any(field.name in sources for sources in SOURCES if sources is not named[0]):
-            resolved[field.name] = Setting(field.default, "default")
+    for one in fields(config):
+        if any(one.name in sources for sources in SOURCES if sources is not named[0]):
+            resolved[one.name] = Setting(one.default, "default")
 
 
 def make_config(config: type[T], settings: Mapping[str, Setting]) -> T:
@@ -165,9 +230,14 @@ def read_sections(file: Path | None) -> dict[str, dict[str, object]]:
     if path is None:
         return {}
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path} is not valid TOML: {error}") from error
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(_broken(path, text, error)) from error
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{path} is not valid TOML: it is not UTF-8 text ({error}). Save it as UTF-8."
+        ) from error
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     problems = [
@@ -188,159 +258,83 @@ def _unknown(name: str, value: object) -> str:
     return f"unknown {kind} {name!r}{_meant(name, SECTIONS)}"
 
 
-def _file_layer(
+def _broken(path: Path, text: str, error: tomllib.TOMLDecodeError) -> str:
+    """Say where TOML is broken, what stands there, and what is usually meant."""
+    place = re.search(r"at line (\d+)", str(error))
+    lines = text.splitlines()
+    number = int(place[1]) if place else len(lines)
+    found = f" That line is: {lines[number - 1].strip()}" if 0 < number <= len(lines) else ""
+    return (
+        f"{path} is not valid TOML: {error}.{found}\n"
+        'Write text as key = "text", several values as key = ["a", "b"], a section as [probe], and '
+        "each key once."
+    )
+
+
+def _file_layers(
     file: Path | None, section: str, hints: Mapping[str, object], problems: list[str]
-) -> dict[str, tuple[object, str]]:
+) -> list[Layer]:
+    """Return what the file says, lowest first: of the backbone in `[embed]`, `[data]`, its own.
+
+    Unknown keys are problems in every section, also in those of other commands.
+    """
     path = find_file(file)
-    layer: dict[str, tuple[object, str]] = {}
     sections = read_sections(file)
-    for name in ("data", section):  # what a command's own section says comes last, and wins
-        values = sections.get(name, {})
-        allowed = DATA_KEYS if name == "data" else set(hints) - HIDDEN
-        for key, value in values.items():
-            if key not in allowed:
-                problems.append(f"{path}: unknown key {key!r} in [{name}]{_meant(key, allowed)}")
-            elif key in hints:
-                layer[key] = (_anchor(value, hints[key], path), f"{path} [{name}]")
-    return layer
+    own = "embed" if section == "models" else section
+    read = [(name, set(hints) - HIDDEN) for name in ("data", own)]
+    if own in {"probe", "finetune"}:
+        read.insert(0, ("embed", set(hints) & {*CHOICE, "intensity"}))
+    layers: list[Layer] = [
+        {
+            key: (anchor(value, hints[key], path), f"{path} [{name}]")
+            for key, value in sections.get(name, {}).items()
+            if key in keys
+        }
+        for name, keys in read
+    ]
+    for name, values in sections.items():
+        allowed = _allowed(name, set(hints) if name == section else None)
+        problems += [
+            f"{path}: unknown key {key!r} in [{name}]{_meant(key, allowed)}"
+            for key in values
+            if key not in allowed
+        ]
+    return layers
 
 
-def _environment_layer(
-    environment: Mapping[str, str], hints: Mapping[str, object]
-) -> dict[str, tuple[object, str]]:
+def _allowed(section: str, own: Collection[str] | None) -> Collection[str]:
+    if section == "data":
+        return DATA_KEYS
+    return (set(own) if own is not None else _keys_of(section)) - HIDDEN
+
+
+def _keys_of(section: str) -> set[str]:
+    module, _, name = CONFIGS[section].partition(":")
+    return {one.name for one in fields(getattr(import_module(module), name))}
+
+
+def _environment_layer(environment: Mapping[str, str], hints: Mapping[str, object]) -> Layer:
     names = {PREFIX + key.upper(): key for key in set(hints) - HIDDEN}
     return {key: (environment[name], name) for name, key in names.items() if environment.get(name)}
+
+
+def _unknown_variables(environment: Mapping[str, str]) -> list[str]:
+    set_here = {name for name, value in environment.items() if name.startswith(PREFIX) and value}
+    odd = set_here - OTHER_VARIABLES - TEST_VARIABLES
+    if not odd:
+        return []
+    keys = set().union(*map(_keys_of, CONFIGS)) - HIDDEN
+    known = {PREFIX + key.upper() for key in keys} | OTHER_VARIABLES
+    return [
+        f"the environment variable {name} has no effect: no setting has that name"
+        f"{_meant(name, known)}"
+        for name in sorted(odd - known)
+    ]
 
 
 def _meant(name: str, known: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, sorted(known), n=1)
     return f": did you mean {close[0]!r}?" if close else "."
-
-
-def _anchor(value: object, hint: object, path: Path | None) -> object:
-    """Make the paths of a settings file relative to that file, not to the working directory."""
-    if path is None or not _is_path(hint):
-        return value
-    if isinstance(value, str):
-        match = _NAMED.fullmatch(value) if _is_named_path(hint) else None
-        if match is not None:
-            return f"{match['name']}={path.parent / Path(match['path']).expanduser()}"
-        return str(path.parent / Path(value).expanduser())
-    if isinstance(value, list):
-        return [_anchor(item, hint, path) for item in value]
-    return value
-
-
-_NAMED = re.compile(r"(?P<name>[^/\\=]+)=(?P<path>.+)", re.DOTALL)
-"""A name holds no separator, so that a folder such as `site=3` in a path is no name."""
-
-
-class NamedPath(str):
-    """A path with an optional name before it: `FILE` or `NAME=FILE`."""
-
-    __slots__ = ()
-
-    @property
-    def name(self) -> str | None:
-        """The part before `=`, or None."""
-        match = _NAMED.fullmatch(self)
-        return None if match is None else match["name"]
-
-    @property
-    def path(self) -> Path:
-        """The part after `=`, or the whole."""
-        match = _NAMED.fullmatch(self)
-        return Path(self if match is None else match["path"]).expanduser()
-
-
-def _is_path(hint: object) -> bool:
-    return hint in (Path, NamedPath) or any(_is_path(part) for part in get_args(hint))
-
-
-def _is_named_path(hint: object) -> bool:
-    return hint is NamedPath or any(_is_named_path(part) for part in get_args(hint))
-
-
-def convert(raw: object, hint: object) -> object:
-    """Convert a value of the file, the environment or the command line to the type `hint`.
-
-    Lists may be written as such, repeated (a tuple, from the command line), or as one string with
-    commas. Several values are never split, so a name that holds a comma can be given beside others.
-
-    Raises:
-        ValueError: with what was expected and found.
-    """
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        return _convert_union(raw, get_args(hint))
-    if origin is tuple:
-        return _convert_list(raw, get_args(hint)[0])
-    if origin is Literal:
-        choices = [str(choice) for choice in get_args(hint)]
-        if str(raw) not in choices:
-            one_of = "one of " if len(choices) > 1 else ""
-            raise ValueError(f"expected {one_of}{', '.join(choices)}, got {raw!r}")
-        return str(raw)
-    return _convert_scalar(raw, hint)
-
-
-def _convert_union(raw: object, options: tuple[object, ...]) -> object:
-    if raw is None:
-        return None
-    wanted = []
-    for option in options:
-        if option is types.NoneType:
-            continue
-        try:
-            return convert(raw, option)
-        except ValueError as error:
-            wanted.append(str(error).removeprefix("expected ").removesuffix(f", got {raw!r}"))
-    raise ValueError(f"expected {' or '.join(wanted)}, got {raw!r}")
-
-
-def _convert_list(raw: object, item: object) -> tuple[object, ...]:
-    values = list(raw) if isinstance(raw, (list, tuple)) else [raw]
-    # One value may hold several, separated by commas; several values are taken as they are, so
-    # that a name with a comma can be given by repeating the option.
-    if len(values) == 1 and isinstance(values[0], str) and not isinstance(raw, list):
-        values = [part.strip() for part in values[0].split(",")]
-    return tuple(convert(value, item) for value in values if value != "")
-
-
-def _convert_scalar(raw: object, hint: object) -> object:
-    if hint is bool:
-        return _convert_bool(raw)
-    if hint is Path:
-        if not isinstance(raw, (str, Path)):
-            raise ValueError(f"expected one path, got {raw!r}")
-        return Path(raw).expanduser()
-    if hint in (str, NamedPath):
-        if isinstance(raw, (dict, list)):
-            raise ValueError(f"expected one text, got {raw!r}")
-        return hint(raw)
-    if hint in (int, float):
-        return _convert_number(raw, hint)
-    raise TypeError(f"no conversion to {hint!r}")
-
-
-def _convert_bool(raw: object) -> bool:
-    if isinstance(raw, bool):
-        return raw
-    words = {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}
-    word = str(raw).strip().lower()
-    if word not in words:
-        raise ValueError(f"expected true or false, got {raw!r}")
-    return words[word]
-
-
-def _convert_number(raw: object, hint: object) -> int | float:
-    name = "a whole number" if hint is int else "a number"
-    if isinstance(raw, bool) or (hint is int and isinstance(raw, float) and not raw.is_integer()):
-        raise ValueError(f"expected {name}, got {raw!r}")
-    try:
-        return int(raw if isinstance(raw, float) else str(raw)) if hint is int else float(str(raw))
-    except ValueError:
-        raise ValueError(f"expected {name}, got {raw!r}") from None
 
 
 def settings_toml(

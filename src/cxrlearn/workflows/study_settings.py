@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cxrlearn.data.origins import check_origins
 from cxrlearn.errors import UsageError
 from cxrlearn.evaluation.thresholds import parse_rule
+from cxrlearn.workflows.effects import without_effect
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from typing import Literal
 
-    from cxrlearn.workflows.settings import NamedPath
+    from cxrlearn.workflows.setting_values import NamedPath
 
 
 class StudySettings(Protocol):
@@ -185,6 +188,29 @@ def evaluation_problems(config: StudySettings) -> list[str]:
         except UsageError as error:
             problems.append(f"--operating-point: {error}")
     return problems
+
+
+def effect_problems(section: str, config: Any, told: Sequence[str] = ()) -> list[str]:  # noqa: ANN401 - any config
+    """Return a problem for each setting off its default that does nothing in this run.
+
+    A bound such as `memory_limit` may be set by a caller for all probes alike.
+
+    Args:
+        section: the command.
+        config: its config.
+        told: problems found before; an option among them is not named again.
+    """
+    defaults = {one.name: one.default for one in fields(config)}
+    idle = {
+        f"--{key.replace('_', '-')}": why
+        for key, why in without_effect(section, config).items()
+        if key != "memory_limit" and getattr(config, key) != defaults[key]
+    }
+    return [
+        f"{option} {why}"
+        for option, why in idle.items()
+        if not any(line.startswith(f"{option}:") for line in told)
+    ]
 
 
 def least_problems(config: StudySettings, least: dict[str, int]) -> list[str]:

@@ -19,19 +19,20 @@ TEMPLATE = """\
 {data}
 [embed]
 # Any name of `cxrlearn models list`; several are decoded in one pass: ["chexzero", "convirt"].
-model = {model}
+# Without one here, --model names it, and probe takes the only file in the features folder.
+{model}
 # batch_size = 32
 # device = "auto"            # auto, cpu, cuda:0, mps
 # output_dir = "features"
 
 [probe]
-# The model of [embed] is used unless one is named here.
+# The backbone of [embed] is used, with its weights and precision, unless one is named here.
 # C = "auto"                 # chosen on the validation split; or a number
 # replicates = 1000          # bootstrap of patients behind every 95 % interval
 # output_dir = "runs"
 
 [finetune]
-# The model of [embed] is used unless one is named here.
+# The backbone of [embed] is used, with its weights, unless one is named here.
 # epochs = 100
 # batch_size = 32            # over all GPUs together
 # learning_rate = 1e-3
@@ -57,8 +58,13 @@ class_columns = ["Cardiomegaly", "Effusion"]   # put your label columns here
 """
 
 
-def write_settings(path: Path, *, data: str = BLANK_DATA, model: str = "cxr-tiny") -> None:
+def write_settings(path: Path, *, data: str = BLANK_DATA, model: str | None = None) -> None:
     """Write a settings file.
+
+    Args:
+        path: where.
+        data: the lines of `[data]`.
+        model: that of `[embed]`; None names none.
 
     Raises:
         UsageError: there is one already; it is left alone.
@@ -68,4 +74,5 @@ def write_settings(path: Path, *, data: str = BLANK_DATA, model: str = "cxr-tiny
         raise UsageError(
             f"{path} is there already and was left alone. Edit it, or move it away first."
         )
-    write_text(path, TEMPLATE.format(data=data, model=json.dumps(model)), step="settings")
+    line = '# model = "chexzero"' if model is None else f"model = {json.dumps(model)}"
+    write_text(path, TEMPLATE.format(data=data, model=line), step="settings")

@@ -47,5 +47,6 @@ def test_init_writes_settings_that_can_be_read(tmp_path: Path) -> None:
     done("init", cwd=tmp_path)
     values = tomllib.loads((tmp_path / "cxrlearn.toml").read_text())
     assert set(values) == {"data", "embed", "probe", "finetune"}
-    text = done("probe", "--show-config", cwd=tmp_path).out
+    assert "model" not in values["embed"]
+    text = done("probe", "--show-config", "-m", "cxr-tiny", cwd=tmp_path).out
     assert tomllib.loads(text)["probe"]["model"] == "cxr-tiny"
