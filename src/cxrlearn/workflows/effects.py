@@ -66,6 +66,8 @@ EFFECTS: dict[str, dict[str, Effect]] = {
         "weights": _WITH_WEIGHTS,
         "image_root": _WITH_CSV_FILES,
         "path_column": _WITH_CSV_FILES,
+        "path_prefix": _WITH_CSV_FILES,
+        "path_suffix": _WITH_CSV_FILES,
     },
     "probe": {
         **_STUDY,
@@ -104,6 +106,8 @@ EFFECTS: dict[str, dict[str, Effect]] = {
     "predict": {
         "image_root": _WITH_CSV_FILES,
         "path_column": _WITH_CSV_FILES,
+        "path_prefix": _WITH_CSV_FILES,
+        "path_suffix": _WITH_CSV_FILES,
         "saliency_label": Effect(lambda s: s.saliency is not None, "goes with --saliency DIR."),
     },
 }

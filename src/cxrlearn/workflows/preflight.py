@@ -43,7 +43,7 @@ def other_problems(section: str, config: type, values: Mapping[str, object]) -> 
         config: its config.
         values: of its settings; some may be wrong.
     """
-    unchecked = object.__new__(config)  # its own checks have been made, and may have failed
+    unchecked: Any = object.__new__(config)  # its own checks have been made, and may have failed
     for key, value in values.items():
         object.__setattr__(unchecked, key, value)
     if isinstance(values.get("limit"), int):

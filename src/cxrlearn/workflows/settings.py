@@ -231,15 +231,16 @@ def read_sections(file: Path | None) -> dict[str, dict[str, object]]:
         return {}
     try:
         text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(_broken(path, text, error)) from error
     except UnicodeDecodeError as error:
         raise UsageError(
             f"{path} is not valid TOML: it is not UTF-8 text ({error}). Save it as UTF-8."
         ) from error
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(_broken(path, text, error)) from error
     problems = [
         f"{path}: {_unknown(name, content[name])} "
         f"Sections: {', '.join(f'[{known}]' for known in SECTIONS)}."
