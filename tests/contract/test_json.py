@@ -47,7 +47,8 @@ def test_embed_prints_its_files(base: Study, tmp_path: Path) -> None:
     assert result["images"] == 2
     file = result["files"][0]
     assert set(file) == {
-        "tag", "file", "dim", "rows", "computed", "copied", "unchanged", "failed",
+        "tag", "file", "dim", "rows", "computed", "copied", "unchanged", "failed", "constant",
+            "notices",
     }  # fmt: skip
     assert (file["rows"], file["computed"], list(file["failed"])) == (1, 1, ["broken.csv"])
 

@@ -96,8 +96,6 @@ def _render(result: EmbedResult, terminal: Terminal) -> None:
         terminal.show(
             f"{file.file}: {file.rows:,} images, {file.dim} features each ({', '.join(parts)})"
         )
-        if file.constant:
-            terminal.warning(f"{file.constant} images have the same value in every pixel.")
     computed = sum(file.computed for file in result.files)
     if computed:
         terminal.notice(
@@ -112,7 +110,8 @@ def _render(result: EmbedResult, terminal: Terminal) -> None:
                 {
                     "tag": file.tag, "file": str(file.file), "dim": file.dim, "rows": file.rows,
                     "computed": file.computed, "copied": file.copied, "unchanged": file.unchanged,
-                    "failed": file.failed,
+                    "failed": file.failed, "constant": list(file.constant),
+                    "notices": file.notices,
                 }
                 for file in result.files
             ],

@@ -72,6 +72,11 @@ def sound_codestream(frame: bytes, syntax: str, container: Container) -> bytes:
     return _sound_jpeg(frame, syntax, container)
 
 
+def lossless_precision(frame: bytes) -> int:
+    """Return the bits a pixel of a sound JPEG Lossless frame."""
+    return next(payload[0] for marker, payload, _ in _segments(frame, _SOS) if marker == 0xC3)
+
+
 def _damaged(what: str) -> UnreadableImageError:
     return UnreadableImageError(f"the compressed pixels are damaged: {what}")
 

@@ -49,7 +49,6 @@ _FAULTS = (
     EOFError,
     InvalidDicomError,
     LookupError,
-    MemoryError,
     OSError,
     RuntimeError,
     TypeError,
@@ -138,8 +137,6 @@ def decode_dicom(data: bytes, intensity: Intensity) -> Radiograph:
 
 
 def _reason(error: BaseException) -> str:
-    if isinstance(error, MemoryError):
-        return "not enough memory to decode this DICOM file"
     if isinstance(error, EOFError):
         return str(truncated("DICOM file"))
     # What stumbled was Python, over what the file says: its words would help nobody.

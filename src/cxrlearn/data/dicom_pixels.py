@@ -12,7 +12,14 @@ from pydicom.encaps import encapsulate, get_frame
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut
 
-from cxrlearn.data.codestream import BASELINE, COMPRESSED, Container, sound_codestream
+from cxrlearn.data.codestream import (
+    BASELINE,
+    COMPRESSED,
+    LOSSLESS,
+    Container,
+    lossless_precision,
+    sound_codestream,
+)
 from cxrlearn.data.deep_channels import over_black
 from cxrlearn.data.integrity import check_whole
 from cxrlearn.data.library_output import held_back
@@ -42,6 +49,7 @@ def stored_values(dataset: Dataset) -> NDArray[Any]:
     syntax = dataset.file_meta.TransferSyntaxUID
     samples = int(dataset.get("SamplesPerPixel") or 1)
     rows, columns = int(dataset.Rows), int(dataset.Columns)
+    bits = int(dataset.BitsStored)
     size = rows * columns * samples * int(dataset.BitsAllocated) // 8
     if syntax in NATIVE:
         _check_length(len(dataset.PixelData), size)
@@ -53,13 +61,17 @@ def stored_values(dataset: Dataset) -> NDArray[Any]:
         if samples == 3 and syntax in BASELINE:
             return _colour_jpeg(frame, rows, columns)
         container = Container(rows, columns, int(dataset.BitsAllocated))
-        dataset.PixelData = encapsulate([sound_codestream(frame, syntax, container)])
+        frame = sound_codestream(frame, syntax, container)
+        dataset.PixelData = encapsulate([frame])
         plugin = "gdcm"
+        if syntax in LOSSLESS:  # GDCM cuts the values of these down to what the header states
+            bits = max(bits, lossless_precision(frame))
     else:
         raise UnreadableImageError(
             f"the transfer syntax {plain(syntax.name)} is not supported: save the file "
             "uncompressed (Explicit VR Little Endian)"
         )
+    stated, dataset.BitsStored = dataset.BitsStored, bits
     # One decoder by name: features must not depend on which others happen to be installed.
     with held_back():
         pixels, _ = get_decoder(syntax).as_array(
@@ -68,6 +80,7 @@ def stored_values(dataset: Dataset) -> NDArray[Any]:
             decoding_plugin=plugin,
             correct_unused_bits=False,  # type: ignore[arg-type]  # pydicom's own option
         )
+    dataset.BitsStored = stated
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 
 

@@ -77,12 +77,20 @@ def decode_radiograph(data: bytes, *, intensity: Intensity = "percentile") -> Ra
         UnreadableImageError: the reason, without the name of the file.
     """
     kind = _sniff(data)
+    try:
+        return _decode(data, kind, intensity)
+    except MemoryError as error:
+        raise UnreadableImageError(f"not enough memory to decode this {kind} file") from error
+
+
+def _decode(data: bytes, kind: str, intensity: Intensity) -> Radiograph:
+    # The other formats do without pydicom and tifffile.
     if kind == "DICOM":
-        from cxrlearn.data.dicom import decode_dicom  # noqa: PLC0415 - other formats do without pydicom
+        from cxrlearn.data.dicom import decode_dicom  # noqa: PLC0415
 
         return decode_dicom(data, intensity)
     if kind == "TIFF":
-        from cxrlearn.data.tiff import decode_tiff  # noqa: PLC0415 - as above
+        from cxrlearn.data.tiff import decode_tiff  # noqa: PLC0415
 
         return decode_tiff(data, intensity)
     return decode_picture(data, kind, intensity)

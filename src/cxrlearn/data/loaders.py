@@ -73,6 +73,8 @@ class DecodedImage:
     """By rule; empty when the content is among those known already."""
     constant: bool = False
     """Every pixel has the same value."""
+    notices: tuple[str, ...] = ()
+    """What was read in another way than the file states."""
     failure: str | None = None
     """Why it could not be read."""
 
@@ -122,6 +124,7 @@ class DecodeDataset(Dataset[DecodedImage]):
             done.mtime_ns,
             pictures,
             radiograph.constant,
+            radiograph.notices,
         )
 
 

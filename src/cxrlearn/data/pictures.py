@@ -66,7 +66,6 @@ _FAULTS = (
     DecompressionBombError,
     EOFError,
     LookupError,
-    MemoryError,
     OSError,
     RuntimeError,
     SyntaxError,
@@ -117,6 +116,9 @@ def decode_picture(data: bytes, kind: str, intensity: Intensity, *, page: int = 
                 pixels = _decode(data, kind, page)
         except _FAULTS as error:
             raise UnreadableImageError(_reason(kind, error, words)) from error
+    errors = [line for line in words if "warning" not in line.lower()]
+    if errors:  # libtiff has filled up what it could not decode
+        raise UnreadableImageError(_damaged(kind, errors))
     return radiograph_of(pixels, intensity)
 
 
@@ -135,8 +137,6 @@ def radiograph_of(pixels: NDArray[Any], intensity: Intensity) -> Radiograph:
 
 
 def _reason(kind: str, error: BaseException, words: list[str]) -> str:
-    if isinstance(error, MemoryError):
-        return f"not enough memory to decode this {kind}"
     if isinstance(error, DecompressionBombError):  # Pillow's own limit, for tiles and WebP
         return f"a {kind} of too many pixels: {error}"
     text = plain(error)
@@ -150,11 +150,15 @@ def _fault(kind: str, error: BaseException, text: str, words: list[str]) -> str:
         way_out = JPEG_TO_PNG if kind == "JPEG" else TO_PNG
         return f"this kind of {kind} is not supported ({text}): {way_out}"
     if words:  # libtiff says more than Pillow, which passes on a number
-        return f"damaged {kind}: {words[0]}"
+        return _damaged(kind, words)
     if isinstance(error, OSError | ValueError | SyntaxError) and "unpack" not in text:
         text = text.replace("not identified by this driver", "its header makes no sense")
         return f"damaged {kind}: {text}"
     return f"damaged {kind}: its header makes no sense"  # what stumbled was Python, over numbers
+
+
+def _damaged(kind: str, words: list[str]) -> str:
+    return f"damaged {kind}: {words[0].removeprefix('tempfile.tif: ')}"
 
 
 def _decode(data: bytes, kind: str, page: int) -> NDArray[Any]:
@@ -180,7 +184,8 @@ def _decode(data: bytes, kind: str, page: int) -> NDArray[Any]:
 def _bytes_per_pixel(image: ImageFile, rawmode: str | None) -> int:
     if image.mode == "F" or image.mode.startswith("I"):
         return 2 if image.mode.startswith("I;16") else 4
-    channels = 4 if image.has_transparency_data else len(image.getbands())
+    turned = image.has_transparency_data and image.mode in {"P", "PA", "RGB"}
+    channels = 4 if turned else len(image.getbands())
     return channels if rawmode is None else 2 * channels
 
 

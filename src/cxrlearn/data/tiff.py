@@ -33,7 +33,6 @@ _FAULTS = (
     ArithmeticError,
     AttributeError,
     LookupError,
-    MemoryError,
     NotImplementedError,
     OSError,
     RuntimeError,
@@ -128,8 +127,6 @@ def decode_tiff(data: bytes, intensity: Intensity) -> Radiograph:
             kind = _kind(page, file)
             check_size(page.imagewidth, page.imagelength, kind.samples * max(1.0, kind.bits / 8))
             pixels = None if kind.pillow_reads() else _pixels(page, kind, data)
-    except MemoryError as error:
-        raise UnreadableImageError("not enough memory to decode this TIFF") from error
     except _FAULTS as error:
         raise UnreadableImageError(
             "damaged TIFF: its header or its pixels make no sense"

@@ -84,6 +84,8 @@ class LoadingConfig:
     """Whether batches lie in memory that a GPU can copy from while it computes."""
     on_failure: Callable[[int, str], None] = lambda _row, _reason: None
     """Told the position and the reason of an image that cannot be read, each time it is met."""
+    on_image_notice: Callable[[int, str], None] = lambda _row, _notice: None
+    """Told the position of an image that is constant, or was not read as its file states."""
     on_notice: Callable[[str], None] = lambda _message: None
     """Told once an epoch if the cache cannot be written to."""
 
@@ -247,6 +249,7 @@ class _Read(NamedTuple):
     rows: torch.Tensor
     pixels: torch.Tensor
     failures: list[tuple[int, str]]
+    image_notices: list[tuple[int, str]]
     notices: list[str]
 
 
@@ -263,10 +266,11 @@ class _Decoder(Dataset[_Read]):
         kept: list[int] = []
         pictures: list[NDArray[np.uint8]] = []
         failures: list[tuple[int, str]] = []
+        said: list[tuple[int, str]] = []
         notices: list[str] = []
         for row in map(int, rows):
             try:
-                picture = self._picture(self.images.paths[row], notices)
+                picture = self._picture(row, said, notices)
             except UnreadableImageError as error:
                 failures.append((row, str(error)))
                 continue
@@ -281,28 +285,35 @@ class _Decoder(Dataset[_Read]):
         for place, picture in zip(pixels, pictures, strict=True):
             place[0] = picture
         return _Read(
-            torch.tensor(kept, dtype=torch.int64), torch.from_numpy(pixels), failures, notices
+            torch.tensor(kept, dtype=torch.int64), torch.from_numpy(pixels), failures, said, notices
         )
 
-    def _picture(self, path: str, notices: list[str]) -> NDArray[np.uint8]:
+    def _picture(
+        self, row: int, said: list[tuple[int, str]], notices: list[str]
+    ) -> NDArray[np.uint8]:
         """Return the (h, w) picture of one file, from the cache or from the file."""
-        cache = self.images.cache
+        path, cache = self.images.paths[row], self.images.cache
         if cache is None:
-            return self._decode(path)
+            return self._decode(row, said)
         # Size and time are taken first: if the file is replaced meanwhile, the entry is stale.
         file = _looked_at(path)
         cached = cache.get(file)
         if cached is not None and cached.shape == self.images.picture_size:
             return cached
-        picture = self._decode(path)
+        picture = self._decode(row, said)
         try:
             cache.put(file, picture)
         except (DiskError, OSError) as error:  # full, or gone: training can do without
             notices.append(str(error))
         return picture
 
-    def _decode(self, path: str) -> NDArray[np.uint8]:
-        radiograph = decode_radiograph(read_file(path), intensity=self.images.intensity)
+    def _decode(self, row: int, said: list[tuple[int, str]]) -> NDArray[np.uint8]:
+        data = read_file(self.images.paths[row])
+        radiograph = decode_radiograph(data, intensity=self.images.intensity)
+        if radiograph.constant:
+            said.append((row, "every pixel has the same value"))
+        if radiograph.notices:
+            said.append((row, "; ".join(radiograph.notices)))
         return self.images.rule(radiograph.pixels)
 
 
@@ -354,6 +365,8 @@ def _read(
             read = next(stream)
         for row, reason in read.failures:
             loading.on_failure(row, reason)
+        for row, notice in read.image_notices:
+            loading.on_image_notice(row, notice)
         if read.notices and not noticed:
             loading.on_notice(read.notices[0])
             noticed = True

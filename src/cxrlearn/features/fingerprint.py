@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """The precision before a device has settled it; it never stands in a file."""
 
-PIXEL_RULES = 1
+PIXEL_RULES = 2
 """Raised when a release decodes or resizes images to other pixels than the one before."""
 
 

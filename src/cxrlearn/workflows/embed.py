@@ -28,6 +28,7 @@ from cxrlearn.features.rows import empty_index
 from cxrlearn.features.store import read_failed, read_index, read_info
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
+from cxrlearn.workflows.image_notices import report_images
 from cxrlearn.workflows.targets import expand_models, resolve_target
 
 if TYPE_CHECKING:
@@ -67,8 +68,10 @@ class FileResult:
     """Images whose content had features under another name or time."""
     failed: dict[str, str]
     """Image id to reason, for images of this run that could not be read."""
-    constant: int = 0
-    """Images computed although every pixel has the same value."""
+    constant: tuple[str, ...] = ()
+    """Ids of images computed although every pixel has the same value."""
+    notices: dict[str, str] = field(default_factory=dict)
+    """Image id to what was read in another way than the file states, of images computed."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,8 @@ class Outcome:
 
     computed: int = 0
     copied: int = 0
-    constant: int = 0
+    constant: list[str] = field(default_factory=list)
+    notices: dict[str, str] = field(default_factory=dict)
     alike: int = 0
     """Images computed where all features of a process came out equal."""
     failed: dict[str, str] = field(default_factory=dict)
@@ -109,6 +113,7 @@ class Outcome:
         self.copied += other.copied
         self.constant += other.constant
         self.alike += other.alike
+        self.notices |= other.notices
         self.failed |= other.failed
         self.precision = self.precision or other.precision
         self.cosine_distance = self.cosine_distance or other.cosine_distance
@@ -176,6 +181,11 @@ def run_embed(
             _warn_if_alike(work, reporter)
             work.todo = []  # very many names need not be kept until the end
         files = tuple(_finish(work, record_failures=record_failures) for work in works)
+    report_images(
+        {name for file in files for name in file.constant},
+        {name: notice for file in files for name, notice in file.notices.items()},
+        reporter,
+    )
     return EmbedResult(files, count, time.monotonic() - started, config.allow_failures)
 
 
@@ -390,7 +400,8 @@ def _finish(work: Work, *, record_failures: bool) -> FileResult:
         computed=done.computed,
         copied=done.copied,
         failed=done.failed,
-        constant=done.constant,
+        constant=tuple(done.constant),
+        notices=done.notices,
     )
 
 

@@ -90,7 +90,10 @@ class _Lane:
         else:
             self._seen.add(decoded.content_hash)
             self._queued.append(pending)
-            self.work.done.constant += decoded.constant
+            if decoded.constant:
+                self.work.done.constant.append(image.image_id)
+            if decoded.notices:
+                self.work.done.notices[image.image_id] = "; ".join(decoded.notices)
             features = self.extractor.push(decoded.pictures[self.rule])
             if features is not None:
                 self._write(features)

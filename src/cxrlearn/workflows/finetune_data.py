@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -50,6 +50,8 @@ class StudyImages:
     loading: LoadingConfig
     failed: dict[str, Failures] = field(default_factory=dict)
     """By split; what this rank has met, and after `share_failures` what all have."""
+    notices: dict[str, str] = field(default_factory=dict)
+    """Image id to what is odd about an image that was read, as `failed`."""
 
     def training(self, seed: int) -> ImageBatches:
         """Return the micro-batches of this rank; `seed` decides order and augmentation."""
@@ -71,6 +73,8 @@ class StudyImages:
 
     def share_failures(self) -> None:
         """Let every rank know what any has failed to read."""
+        for notices in self.ranks.gather(self.notices):
+            self.notices.update(notices)
         for own in self.ranks.gather(self.failed):
             for split, found in own.items():
                 self.failed.setdefault(split, {}).update(found)
@@ -123,9 +127,15 @@ class StudyImages:
         return Share(self.ranks.rank, self.ranks.world_size)
 
     def _loading(self, split: str) -> LoadingConfig:
-        noted = self.failed.setdefault(split, {})
-        return LoadingConfig(
-            self.loading.workers, self.loading.pin, noted.__setitem__, self.loading.on_notice
+        ids = self.sets.named()[split].image_ids
+
+        def note(row: int, notice: str) -> None:
+            self.notices[ids[row]] = notice
+
+        return replace(
+            self.loading,
+            on_failure=self.failed.setdefault(split, {}).__setitem__,
+            on_image_notice=note,
         )
 
 

@@ -36,6 +36,7 @@ from cxrlearn.workflows.finetune_report import (
 )
 from cxrlearn.workflows.finetune_tensorboard import TensorboardLog
 from cxrlearn.workflows.finetune_train import Trainer
+from cxrlearn.workflows.image_notices import report_images
 from cxrlearn.workflows.near_duplicate_warning import near_duplicate_warnings
 from cxrlearn.workflows.predict_finetuned import ModelAccount, write_account
 from cxrlearn.workflows.run_folder import (
@@ -123,6 +124,7 @@ def _train_and_report(config: FinetuneConfig, prepared: Prepared, stage: Stage) 
         run = _Run(config, prepared, replace(stage, reporter=recorder), study, work, autocast)
         with training_deaths_named(), memory_named(config, stage.device):
             result = run.all_seeds()
+        report_images((), study.notices, stage.reporter if stage.ranks.rank == 0 else SILENT)
     stage.ranks.together(partial(run.write, result, recorder))
     return FinetuneResult(
         build_report(prepared.folder.name, study, result.finetuned, tuple(recorder.warnings)),

@@ -12,6 +12,7 @@ import numpy as np
 from cxrlearn.errors import HardwareError, TrainingError
 from cxrlearn.runtime.atomic import write_text
 from cxrlearn.workflows.finetune_files import BEST
+from cxrlearn.workflows.image_notices import report_images
 from cxrlearn.workflows.predict_probe import Scores
 
 if TYPE_CHECKING:
@@ -152,9 +153,17 @@ def score_finetuned(
     from cxrlearn.workflows.finetune_task import class_odds
 
     failed: dict[int, str] = {}
+    notices: dict[str, str] = {}
+
+    def note(row: int, notice: str) -> None:
+        notices[manifest.image_ids[row]] = notice
+
     device = model.model.head.weight.device
     loading = LoadingConfig(
-        config.workers, pin=device.type == "cuda", on_failure=failed.__setitem__
+        config.workers,
+        pin=device.type == "cuda",
+        on_failure=failed.__setitem__,
+        on_image_notice=note,
     )
     batches = EvaluationBatches(_images(model, manifest), config.batch_size, loading=loading)
     outputs = np.full((len(manifest), len(model.account.labels)), np.nan)
@@ -175,6 +184,7 @@ def score_finetuned(
                 ) from error
             outputs[batch.rows.numpy()] = logits.cpu().double().numpy()
             progress.advance(len(batch))
+    report_images((), notices, reporter)
     if model.account.kind == "multiclass":
         outputs = class_odds(outputs)
     return Scores(outputs, failed)

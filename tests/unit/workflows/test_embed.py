@@ -24,6 +24,7 @@ from cxrlearn.workflows import embed, embed_compute
 from cxrlearn.workflows.embed import run_embed
 from cxrlearn.workflows.embed_config import EmbedConfig
 from cxrlearn.workflows.settings import NamedPath
+from tests.support.dicoms import dicom
 from tests.support.feature_files import everything
 from tests.support.tiny_backbone import SPECS, make_folder, make_image, tiny_spec, use_tiny
 
@@ -232,10 +233,50 @@ def test_a_run_over_part_of_the_images_keeps_the_rows_of_the_others(folder: Fold
     assert (result.rows, result.unchanged) == (COUNT, 2)
 
 
-def test_constant_images_are_counted_and_finite(folder: Folder) -> None:
-    Image.new("L", (30, 30), 7).save(folder.images / "flat.png")
-    assert folder.one().constant == 1
+def test_constant_images_are_named_and_finite(folder: Folder) -> None:
+    for number in range(12):
+        Image.new("L", (30, 30), number).save(folder.images / f"flat{number:02d}.png")
+    names = [f"flat{number:02d}.png" for number in range(12)]
+    assert sorted(folder.one().constant) == names
+    (line,) = [line for line in folder.listener.warnings if "same value" in line]
+    assert line.startswith("12 images have the same value in every pixel: flat00.png, flat01.png")
+    assert line.endswith("flat09.png and 2 more.")
     assert np.isfinite(read_features(folder.file).features).all()
+
+
+def test_a_set_aside_window_is_said_with_the_name_of_the_file(folder: Folder) -> None:
+    ramp = np.linspace(0, 4095, 900).astype(np.uint16).reshape(30, 30)
+    data = dicom(ramp, bits_stored=12, WindowCenter=128, WindowWidth=256)
+    (folder.images / "a.dcm").write_bytes(data)
+    assert list(folder.one().notices) == ["a.dcm"]
+    start = folder.listener.warnings.index("1 image was not read as the file states:")
+    assert folder.listener.warnings[start + 1].startswith(
+        "  a.dcm: the window of center 128 and width 256"
+    )
+
+
+def test_special_files_cost_themselves_only(folder: Folder) -> None:
+    os.mkfifo(folder.images / "pipe.png")
+    with (folder.images / "huge.png").open("wb") as file:
+        file.truncate(40_000_000_000)  # takes no disk: it is all holes
+    (folder.images / "folder.png").mkdir()
+    listed = [
+        *folder.names,
+        "pipe.png",
+        "huge.png",
+        "folder.png",
+        os.path.relpath("/dev/zero", folder.images),
+    ]
+    manifest = folder.write_csv("all.csv", listed)
+    result = folder.one(images=None, csv=manifest, image_root=folder.images)
+    assert result.computed == COUNT
+    failed = {name.rsplit("/")[-1]: reason for name, reason in result.failed.items()}
+    assert failed == {
+        "pipe.png": "cannot read the file: it is a pipe, not a file",
+        "zero": "cannot read the file: it is a device, not a file",
+        "huge.png": "cannot read the file: it has 40,000 MB, and more than 500 are not read",
+        "folder.png": "not a file: a folder of that name, or one in its path is a file",
+    }
 
 
 def test_another_batch_size_is_within_1e_5_of_the_largest_value(folder: Folder) -> None:
