@@ -370,7 +370,7 @@ def _compute(works: list[Work], config: EmbedConfig, reporter: Reporter) -> None
 
 def _warn_if_alike(work: Work, reporter: Reporter) -> None:
     done = work.done
-    if done.alike == done.computed and done.computed - done.constant > 1:
+    if done.alike == done.computed and done.computed - len(done.constant) > 1:
         reporter.warning(
             f"{work.target.tag}: all {done.computed:,} images computed in this run have the same "
             "features, so they tell nothing apart. Check the weights and the preprocessing."
