@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import random
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import pytest
 
 from tests.support.cli import done
 from tests.support.finetune_child import run_finetune
-from tests.support.small_study import FAST, PATIENTS, Row, Study, embedded_study, write_rows
+from tests.support.small_study import FAST, LABELS, PATIENTS, Row, Study, embedded_study, write_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -80,6 +81,26 @@ def test_shuffled_rows_give_the_same_probe_report_and_predictions(
     shuffled = outcome(own, *options)
     assert [key for key in given if given[key] != shuffled[key]] == []
     assert given.keys() == shuffled.keys()
+
+
+@pytest.mark.parametrize("kind", ["--use-logreg", "--knn"])
+def test_a_prediction_does_not_depend_on_the_rows_beside_it(
+    study: Study, tmp_path: Path, kind: str
+) -> None:
+    own = study.copy(tmp_path / "study")
+    outcome(own, kind)
+    with (own.folder / "runs/run/predictions-test.csv").open(encoding="utf-8") as file:
+        expected = {row["image_id"]: row for row in csv.DictReader(file)}
+    shuffle(own)
+    write_rows(own.folder / "some.csv", own.rows("test")[:5])
+    for name in ("test", "some"):
+        args = ("--run", "run", "--csv", f"{name}.csv", "-o", "out.csv", "--overwrite", "-q")
+        done("predict", *args, cwd=own.folder)
+        found = own.rows("out")
+        assert [row["image_id"] for row in found] == [row["Path"] for row in own.rows(name)]
+        for row in found:
+            for label in LABELS:
+                assert row[f"prob_{label}"] == expected[row["image_id"]][f"prob_{label}"]
 
 
 def test_shuffled_rows_give_the_same_finetuned_network(study: Study, tmp_path: Path) -> None:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 FloatArray = npt.NDArray[np.float64]
+ROWS_AT_ONCE = 64
+"""A multiple of the rows that the kernels of matrix products take at once."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ class LogisticFit:
                 f"The probe was fitted on {self.weights.shape[1]} features a row. "
                 f"Got {matrix.shape[1]} instead: these are features of another model."
             )
-        linear = matrix.astype(np.float64) @ self.weights.T + self.intercept
+        linear = row_products(matrix, self.weights) + self.intercept
         return _one_versus_rest(linear) if self.kind == "multiclass" else linear
 
     def probabilities(
@@ -102,6 +104,21 @@ def _one_versus_rest(linear: FloatArray) -> FloatArray:
             rest = linear[:, fitted[fitted != label]]
             odds[:, label] = linear[:, label] - logsumexp(rest, axis=1)
     return odds
+
+
+def row_products(matrix: npt.NDArray[np.floating], weights: npt.NDArray[np.floating]) -> FloatArray:
+    """Return matrix @ weights.T in float64; the other rows change no bit of a row.
+
+    Libraries compute the last few rows of a product in another order of sums. So rows are padded
+    with zeros to a multiple of what these take at once: equal images tie, in any order and number.
+
+    Args:
+        matrix: (N, D).
+        weights: (L, D).
+    """
+    padded = np.zeros((-(-len(matrix) // ROWS_AT_ONCE) * ROWS_AT_ONCE, matrix.shape[1]))
+    padded[: len(matrix)] = matrix
+    return np.asarray((padded @ weights.T)[: len(matrix)], dtype=np.float64)
 
 
 def check_features(

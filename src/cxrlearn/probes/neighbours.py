@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from cxrlearn.probes.model import row_products
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -41,7 +43,7 @@ def similarities(
         block = _unit(queries[rows])
         similarity = np.empty((len(block), len(distinct)))
         for part in _blocks(len(distinct), units.shape[1]):
-            similarity[:, part] = block @ units[distinct[part]].astype(np.float64).T
+            similarity[:, part] = row_products(block, units[distinct[part]].astype(np.float64))
         yield rows, similarity if len(distinct) == len(units) else similarity[:, place]
 
 

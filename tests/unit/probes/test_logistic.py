@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 
 from cxrlearn.errors import DataError
 from cxrlearn.probes.logistic import DEFAULT_C, TOLERANCE, LogisticSolver, fit_logistic
+from cxrlearn.probes.model import row_products
 from tests.support.logistic_oracles import newton_logistic, softmax_gradient
 
 if TYPE_CHECKING:
@@ -281,6 +282,22 @@ def test_one_class_alone_cannot_be_fitted() -> None:
     found = _fit_classes(features, np.zeros_like(classes), 3)
     assert set(found.not_fitted) == {"class 0", "class 1", "class 2"}
     assert np.isnan(found.decision(features)).all()
+
+
+@pytest.mark.parametrize("count", [1, 3, 14])
+@pytest.mark.parametrize("dim", [496, 2048])
+def test_a_score_does_not_depend_on_the_rows_beside_it_to_the_last_bit(
+    count: int, dim: int
+) -> None:
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(1003, dim)).astype(np.float32)
+    weights = rng.normal(size=(count, dim))
+    whole = row_products(matrix, weights)
+    np.testing.assert_allclose(whole, matrix.astype(np.float64) @ weights.T, rtol=1e-9, atol=1e-11)
+    order = rng.permutation(1003)
+    np.testing.assert_array_equal(row_products(matrix[order], weights), whole[order])
+    for some in (slice(0, 1), slice(1002, 1003), slice(3, 40), slice(0, 0)):
+        np.testing.assert_array_equal(row_products(matrix[some], weights), whole[some])
 
 
 def test_no_rows_to_score_give_no_scores() -> None:
