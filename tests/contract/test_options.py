@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import typer.main
+from typer.models import OptionInfo
 
 from cxrlearn.cli import (  # noqa: F401 - each registers itself
     compare,
@@ -13,6 +14,7 @@ from cxrlearn.cli import (  # noqa: F401 - each registers itself
     finetune,
     init,
     models,
+    options,
     predict,
     probe,
 )
@@ -119,6 +121,19 @@ def test_every_option_has_a_help_text_and_no_negative_twin(name: str) -> None:
     for parameter in commands()[name].params:
         assert parameter.help, parameter.opts
         assert not parameter.secondary_opts
+
+
+def test_no_option_takes_its_spelling_from_its_metavar() -> None:
+    # With typer 0.27 (a GPU machine had it), `metavar="DEVICE"` made the option `--DEVICE`.
+    spelled = {name.lstrip("-") for one in commands().values() for name in names_of(one)}
+    guessed = {
+        info.metavar.lower().replace("_", "-")
+        for alias in vars(options).values()
+        for info in get_args(alias)[1:]
+        if isinstance(info, OptionInfo) and info.metavar and not info.param_decls
+    }
+    assert guessed  # most options have no name of their own
+    assert not guessed & spelled
 
 
 @pytest.mark.parametrize(

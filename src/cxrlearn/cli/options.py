@@ -23,6 +23,10 @@ PREDICTION = "Prediction"
 def _option(
     panel: str, help_text: str, *names: str, metavar: str | None = None
 ) -> typer.models.OptionInfo:
+    """Describe an option. Give its name where the metavar is the same word.
+
+    Typer 0.27 takes the spelling of an option without a name from such a metavar: `--DEVICE`.
+    """
     literal = help_text.replace(
         "[", r"\["
     )  # Rich would take "[default: 1]" for a style and drop it
@@ -125,7 +129,9 @@ ClassColumns = Annotated[
 ]
 Task = Annotated[
     str | None,
-    _option(LABELS, "auto, binary, multilabel or multiclass. [default: auto]", metavar="TASK"),
+    _option(
+        LABELS, "auto, binary, multilabel or multiclass. [default: auto]", "--task", metavar="TASK"
+    ),
 ]
 Positive = Annotated[
     str | None,
@@ -225,7 +231,9 @@ Offline = Annotated[bool | None, _option(BACKBONE, "Never download anything.", "
 
 Device = Annotated[
     str | None,
-    _option(COMPUTE, "auto, cpu, cuda, cuda:N or mps. [default: auto]", metavar="DEVICE"),
+    _option(
+        COMPUTE, "auto, cpu, cuda, cuda:N or mps. [default: auto]", "--device", metavar="DEVICE"
+    ),
 ]
 Gpus = Annotated[
     list[str] | None,
@@ -414,7 +422,7 @@ OutputDir = Annotated[
     _option(OUTPUT, "Where results go. [default: embed: features, probe: runs]", metavar="DIR"),
 ]
 Name = Annotated[
-    str | None, _option(OUTPUT, "Name of the run. [default: TAG-PROBE]", metavar="NAME")
+    str | None, _option(OUTPUT, "Name of the run. [default: TAG-PROBE]", "--name", metavar="NAME")
 ]
 Overwrite = Annotated[
     bool | None,
@@ -422,7 +430,9 @@ Overwrite = Annotated[
 ]
 Run = Annotated[
     str | None,
-    _option(PREDICTION, "Finished run: its folder, or its name in --output-dir.", metavar="RUN"),
+    _option(
+        PREDICTION, "Finished run: its folder, or its name in --output-dir.", "--run", metavar="RUN"
+    ),
 ]
 NewCsv = Annotated[
     Path | None, _option(DATA, "Manifest of the new images, a row an image.", metavar="FILE")
