@@ -125,15 +125,17 @@ def test_every_option_has_a_help_text_and_no_negative_twin(name: str) -> None:
 
 def test_no_option_takes_its_spelling_from_its_metavar() -> None:
     # With typer 0.27 (a GPU machine had it), `metavar="DEVICE"` made the option `--DEVICE`.
-    spelled = {name.lstrip("-") for one in commands().values() for name in names_of(one)}
-    guessed = {
-        info.metavar.lower().replace("_", "-")
+    unnamed = {
+        info.help
         for alias in vars(options).values()
         for info in get_args(alias)[1:]
-        if isinstance(info, OptionInfo) and info.metavar and not info.param_decls
+        if isinstance(info, OptionInfo) and not info.param_decls
     }
-    assert guessed  # most options have no name of their own
-    assert not guessed & spelled
+    seen = [one for command in commands().values() for one in command.params if one.help in unnamed]
+    assert seen
+    for one in seen:
+        metavar = (one.metavar or "").lower().replace("_", "-")
+        assert metavar not in {name.lstrip("-") for name in one.opts}, one.opts
 
 
 @pytest.mark.parametrize(
