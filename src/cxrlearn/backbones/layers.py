@@ -1,5 +1,6 @@
-"""How deep in a network each parameter lies, by its name: 0 at the image, largest at the end.
+"""What kind of network it is, and how deep in it each parameter lies.
 
+The depth of a parameter follows from its name: 0 at the image, largest at the end.
 Layers between the image and the first block count as one, each block as one, and everything after
 the last block as one more (Bao et al. 2022, BEiT, arXiv 2106.08254, appendix, for vision
 transformers; the same is done here for the residual blocks of other networks).
@@ -8,10 +9,9 @@ transformers; the same is done here for the residual blocks of other networks).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from torch import nn
+from torch import nn
 
 _BLOCK: Final = re.compile(
     r"""(?:^|\.)(?:
@@ -77,3 +77,14 @@ def _depths_by_child(network: nn.Module, names: list[str]) -> dict[str, int]:
         child, dot, _ = name.removeprefix(prefix).partition(".")
         depths[name] = children.setdefault(child, len(children)) if dot else 0
     return depths
+
+
+def is_convolutional(network: nn.Module) -> bool:
+    """Tell convolutional networks from transformers, whose only wide kernels cut out patches."""
+    wide = [
+        module
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1
+    ]
+    overlapping = [one for one in wide if one.stride != one.kernel_size]
+    return len(overlapping) > 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,7 +72,8 @@ def normalise(pictures: torch.Tensor, preprocessing: Preprocessing) -> torch.Ten
     images = pictures.unsqueeze(1).to(torch.float32)
     if preprocessing.value_range == "0..1":
         images = images / 255
-    images = (images - _channels(preprocessing.mean, images)) / _channels(preprocessing.std, images)
+    mean, std = (_channels(one, images.device) for one in (preprocessing.mean, preprocessing.std))
+    images = (images - mean) / std
     if preprocessing.tensor_size is not None:
         images = functional.interpolate(
             images, size=preprocessing.input_size, mode="bicubic", align_corners=False
@@ -85,8 +87,11 @@ def to_input(pixels: NDArray[np.uint8], preprocessing: Preprocessing) -> torch.T
     return normalise(picture.unsqueeze(0), preprocessing)[0]
 
 
-def _channels(values: tuple[float, ...], like: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(values, dtype=torch.float32, device=like.device).view(1, -1, 1, 1)
+@cache
+def _channels(values: tuple[float, ...], device: torch.device) -> torch.Tensor:
+    """Return values as (1, C, 1, 1), kept: making them anew would wait for the device each time."""
+    with torch.inference_mode(mode=False):  # training may be the next to use them
+        return torch.tensor(values, dtype=torch.float32, device=device).view(1, -1, 1, 1)
 
 
 def _apply(step: Step, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -9,7 +9,7 @@ from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from cxrlearn.backbones.layers import network_depths, ordered_names
+from cxrlearn.backbones.layers import is_convolutional, network_depths, ordered_names
 from cxrlearn.backbones.load import LoadOptions, build_network, load_resolved
 from cxrlearn.backbones.preprocessing import normalise
 from cxrlearn.errors import UsageError
@@ -185,17 +185,6 @@ def set_batch_norm(model: TrainableModel, mode: BatchNormMode) -> None:
 def has_batch_norm(model: TrainableModel) -> bool:
     """Tell whether the network normalises by batches, so that the mode makes a difference."""
     return any(True for _ in _batch_norms(model.network))
-
-
-def is_convolutional(network: nn.Module) -> bool:
-    """Tell convolutional networks from transformers, whose only wide kernels cut out patches."""
-    wide = [
-        module
-        for module in network.modules()
-        if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1
-    ]
-    overlapping = [one for one in wide if one.stride != one.kernel_size]
-    return len(overlapping) > 1
 
 
 def _new_head(features: int, labels: int, seed: int) -> nn.Linear:

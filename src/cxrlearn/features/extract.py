@@ -5,14 +5,16 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
 import torch
 
+from cxrlearn.backbones.layers import is_convolutional
 from cxrlearn.backbones.preprocessing import normalise
 from cxrlearn.errors import FeatureFileError, HardwareError
 from cxrlearn.features.fingerprint import AUTO
+from cxrlearn.features.replay import recorded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,6 +54,15 @@ def decide_precision(wanted: str, device: torch.device) -> str:
     return "bf16" if recent else "fp32"
 
 
+class _Running(NamedTuple):
+    """A batch on its way."""
+
+    features: torch.Tensor
+    """(batch_size, D) float32 on the CPU, there once the event has happened."""
+    event: torch.cuda.Event | None
+    """None: they are there."""
+
+
 @dataclass
 class Extractor:
     """Runs one backbone on batches of exactly `batch_size` pictures; the last one is padded."""
@@ -73,58 +84,117 @@ class Extractor:
     cosine_distance: float | None = None
     """Largest distance of half precision from float32 over the first batch."""
     _pictures: list[NDArray[np.uint8]] = field(default_factory=list)
+    _forward: Callable[[torch.Tensor], torch.Tensor] | None = None
+    """The forward pass, once the first batch has shown in which precision."""
+    _running: _Running | None = None
+    """The batch that a GPU computes while the next one is collected."""
 
     @cached_property
     def backbone(self) -> Backbone:
         """The loaded backbone."""
-        return self.load()
+        backbone = self.load()
+        if self._channels_last(backbone):
+            cast("Any", backbone.network).to(memory_format=torch.channels_last)
+        return backbone
 
     def push(self, picture: NDArray[np.uint8]) -> NDArray[np.float32] | None:
-        """Take one (h, w) picture; return (batch_size, D) features when a batch is full."""
+        """Take one (h, w) picture; return the (batch_size, D) features of a batch that is done.
+
+        On a CPU that is the batch which this picture fills. On a GPU it is the batch before.
+        """
         self._pictures.append(picture)
-        return self._run() if len(self._pictures) == self.batch_size else None
+        if len(self._pictures) < self.batch_size:
+            return None
+        done = self._start()
+        return done if self.device.type == "cuda" else self._finished()
 
     def finish(self) -> NDArray[np.float32]:
-        """Return the features of the pictures that are left, (n, D), n below batch_size."""
+        """Return the features (n, D) of all pictures whose features were not returned yet."""
         count = len(self._pictures)
-        if count == 0:
-            return np.empty((0, self.backbone.feature_dim), dtype=np.float32)
-        # The padded batch takes the same kernels as a full one, so a feature has the same bits.
-        self._pictures += [np.zeros_like(self._pictures[0])] * (self.batch_size - count)
-        return self._run()[:count]
+        features = np.empty((0, self.backbone.feature_dim), dtype=np.float32)
+        if count:
+            # The padded batch takes the same kernels as a full one, so a feature has the same bits.
+            self._pictures += [np.zeros_like(self._pictures[0])] * (self.batch_size - count)
+            before = self._start()
+            features = features if before is None else before
+        last = self._finished()
+        if last is None:
+            return features
+        return np.concatenate([features, last[:count] if count else last])
 
-    def _run(self) -> NDArray[np.float32]:
-        stacked = torch.from_numpy(np.stack(self._pictures))
+    def _start(self) -> NDArray[np.float32] | None:
+        """Give the collected batch to the device; return the features of the one before."""
+        cuda = self.device.type == "cuda"
+        shape = (self.batch_size, *self._pictures[0].shape)
+        stacked = torch.empty(shape, dtype=torch.uint8, pin_memory=cuda)
+        np.stack(self._pictures, out=stacked.numpy())
         self._pictures = []
+        with self._memory_named(), torch.inference_mode(), exact_float32():
+            features = self._features(stacked.to(self.device, non_blocking=cuda))
+            host = features.to("cpu", non_blocking=cuda)
+            event = torch.cuda.Event() if cuda else None
+            if event is not None:
+                event.record()
+        before = self._finished()
+        self._running = _Running(host, event)
+        return before
+
+    def _finished(self) -> NDArray[np.float32] | None:
+        """Wait for the batch that is being computed, if any, and return its features."""
+        if self._running is None:
+            return None
+        running, self._running = self._running, None
+        with self._memory_named():
+            if running.event is not None:
+                running.event.synchronize()
+        return self._checked(running.features.numpy())
+
+    @contextmanager
+    def _memory_named(self) -> Iterator[None]:
         try:
-            with torch.inference_mode(), exact_float32():
-                images = normalise(stacked.to(self.device), self.backbone.record.preprocessing)
-                features = self._forward(images)
+            yield
         except torch.OutOfMemoryError as error:
             raise HardwareError(
                 f"{self.device} has too little memory for batches of {self.batch_size}. "
                 "Use a smaller --batch-size; finished features are kept."
             ) from error
-        return self._checked(features)
 
-    def _forward(self, images: torch.Tensor) -> NDArray[np.float32]:
-        if self.precision == "fp32":
-            return _as_array(self.backbone(images))
-        with torch.autocast(self.device.type, dtype=_HALF[self.precision]):
-            half = self.backbone(images)
-        features = _as_array(half)
-        if self.cosine_distance is None:
-            exact = _as_array(self.backbone(images))
-            self.cosine_distance = largest_cosine_distance(features, exact)
-            if self.may_fall_back and not self.cosine_distance <= LARGEST_COSINE_DISTANCE:
-                self.notify(
-                    f"{self.backbone.record.name}: {self.precision} features are "
-                    f"{self.cosine_distance:.1e} away from float32 (cosine distance; allowed: "
-                    f"{LARGEST_COSINE_DISTANCE:g}): float32 is used."
-                )
-                self.precision = "fp32"
-                return exact
+    def _features(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Run one batch; the first one decides the precision."""
+        if self._forward is not None:
+            return self._forward(pictures)
+        features = self._exact(pictures) if self.precision == "fp32" else self._first_half(pictures)
+        forward = self._exact if self.precision == "fp32" else self._half
+        self._forward = recorded(forward, pictures)
         return features
+
+    def _first_half(self, pictures: torch.Tensor) -> torch.Tensor:
+        half, exact = self._half(pictures), self._exact(pictures)
+        self.cosine_distance = largest_cosine_distance(half.cpu().numpy(), exact.cpu().numpy())
+        if self.may_fall_back and not self.cosine_distance <= LARGEST_COSINE_DISTANCE:
+            self.notify(
+                f"{self.backbone.record.name}: {self.precision} features are "
+                f"{self.cosine_distance:.1e} away from float32 (cosine distance; allowed: "
+                f"{LARGEST_COSINE_DISTANCE:g}): float32 is used."
+            )
+            self.precision = "fp32"
+            return exact
+        return half
+
+    def _half(self, pictures: torch.Tensor) -> torch.Tensor:
+        with torch.autocast(self.device.type, dtype=_HALF[self.precision]):
+            return self._exact(pictures)
+
+    def _exact(self, pictures: torch.Tensor) -> torch.Tensor:
+        images = normalise(pictures, self.backbone.record.preprocessing)
+        if self._channels_last(self.backbone):
+            images = images.contiguous(memory_format=torch.channels_last)
+        features: torch.Tensor = self.backbone(images)
+        return features.float()
+
+    def _channels_last(self, backbone: Backbone) -> bool:
+        """Tell whether a GPU convolves faster with channels last; CPUs gain nothing here."""
+        return self.device.type == "cuda" and is_convolutional(backbone.network)
 
     def _checked(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         name = self.backbone.record.name
@@ -139,11 +209,6 @@ class Extractor:
                 "Use --store float32."
             )
         return features
-
-
-def _as_array(features: torch.Tensor) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = features.float().cpu().numpy()
-    return array
 
 
 def largest_cosine_distance(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

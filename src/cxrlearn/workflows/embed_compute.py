@@ -119,14 +119,15 @@ class _Lane:
             self._writer.close_part()
 
     def _write(self, features: NDArray[np.float32]) -> None:
-        done = self.work.done
-        if done.computed == done.alike:
+        """Write the features of the images that have waited longest."""
+        done, count = self.work.done, len(features)
+        if done.computed == done.alike and count:
             first = features[0].copy() if self._first is None else self._first
             self._first = first
-            done.alike += len(features) if (features == first).all() else 0
-        self._add(self._queued, features)
-        done.computed += len(features)
-        self._queued = []
+            done.alike += count if (features == first).all() else 0
+        self._add(self._queued[:count], features)
+        done.computed += count
+        self._queued = self._queued[count:]
 
     def _copy_stored(self) -> None:
         if self._stored_copies:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +38,12 @@ class ImageTask:
         """Count the known labels, or the known rows of several classes."""
         if self.kind == "multiclass":
             return int(batch.known.all(dim=1).sum())
-        return int((batch.known & self.learned.cpu()).sum())
+        return int((batch.known & self._learned_here).sum())
+
+    @cached_property
+    def _learned_here(self) -> torch.Tensor:
+        """`learned` on the CPU; to fetch it at every step would wait for the device."""
+        return self.learned.cpu()
 
     def loss(self, batch: ImageBatch, /) -> torch.Tensor:
         """Run the model and return the sum of the loss over the known labels."""

@@ -19,6 +19,7 @@ from cxrlearn.features.extract import (
     exact_float32,
     largest_cosine_distance,
 )
+from cxrlearn.features.replay import recorded
 from tests.support.tiny_backbone import DIM, SIDE, tiny_spec
 
 if TYPE_CHECKING:
@@ -235,3 +236,46 @@ def test_padding_and_position_do_not_change_a_feature_on_a_gpu() -> None:
 
     alone = np.stack([run(on_gpu(), [image])[0] for image in images])
     assert run(on_gpu(), images[::-1])[::-1].tobytes() == alone.tobytes()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("count", [3, 8, 10])
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_gpu_gives_the_rows_of_the_cpu_in_order(count: int, precision: str) -> None:
+    # A GPU computes one batch while the next is collected, and from the second on replays a graph.
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+    device = torch.device("cuda", 0)
+    there = extractor(
+        device=device,
+        precision=precision,
+        load=lambda: load_resolved(resolved(), LoadOptions(), device=device),
+    )
+    found, here = run(there, pictures(count)), run(extractor(), pictures(count))
+    assert found.shape == here.shape
+    tolerance = 1e-5 if precision == "fp32" else 2e-2
+    np.testing.assert_allclose(found, here, rtol=tolerance, atol=tolerance * np.abs(here).max())
+
+
+def test_on_a_cpu_nothing_is_recorded() -> None:
+    def double(values: torch.Tensor) -> torch.Tensor:
+        return 2 * values
+
+    assert recorded(double, torch.ones(2)) is double
+
+
+@pytest.mark.gpu
+def test_what_cannot_be_recorded_runs_as_it_is() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+    def asks(values: torch.Tensor) -> torch.Tensor:
+        return values / float(values.max())
+
+    one = torch.rand(8, device="cuda") + 1
+    assert recorded(asks, one) is asks
+    assert torch.equal(asks(one).cpu(), one.cpu() / float(one.max()))  # the device works on
+    replay = recorded(torch.sin, one)
+    assert replay is not torch.sin
+    for values in (one, one + 1):
+        assert torch.equal(replay(values), torch.sin(values))
