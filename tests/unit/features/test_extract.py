@@ -274,7 +274,7 @@ def test_what_cannot_be_recorded_runs_as_it_is() -> None:
 
     one = torch.rand(8, device="cuda") + 1
     assert recorded(asks, one) is asks
-    assert torch.equal(asks(one).cpu(), one.cpu() / float(one.max()))  # the device works on
+    torch.testing.assert_close(asks(one).cpu(), one.cpu() / float(one.max()))  # it still computes
     replay = recorded(torch.sin, one)
     assert replay is not torch.sin
     for values in (one, one + 1):
