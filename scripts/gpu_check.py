@@ -271,7 +271,7 @@ def finetune_twice(device: str, model: str) -> Figures:
 
 def group_of_one(device: torch.device) -> Figures:
     """Join as workers do, and use sums, shared gradients and broadcasts with one process."""
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29511"}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
     model = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4)).to(device)
     if device.type == "cuda":
         model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)

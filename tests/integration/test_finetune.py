@@ -303,7 +303,7 @@ def test_a_run_that_is_being_trained_is_left_alone_and_ends_as_if_alone(
 
 def asleep_with(owner: Path) -> int:
     """Wait until the process that holds a lock was stopped, and return it; see proc(5)."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + 240
     while time.monotonic() < until:
         with contextlib.suppress(OSError, ValueError):
             pid = int(json.loads(owner.read_text(encoding="utf-8"))["pid"])

@@ -77,7 +77,7 @@ def test_killed_at_random_steps_it_ends_as_if_nothing_had_been(
 
 def left_alone(folder: Path) -> None:
     """Wait until the processes that decode have noticed that nobody waits for them."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 240
     while found := processes_in(folder):
         assert time.monotonic() < deadline, found
         time.sleep(0.05)

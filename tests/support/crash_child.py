@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 CONTEXT: Any = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["pytest", "tests.support.crash_child"])
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 240
 
 
 @dataclass(frozen=True)

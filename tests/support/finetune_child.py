@@ -10,7 +10,6 @@ import multiprocessing
 import os
 import resource
 import signal
-import socket
 import sys
 import time
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ import cxrlearn.workflows.finetune_joined
 import cxrlearn.workflows.finetune_ranks  # noqa: F401 - imported before the fork
 from cxrlearn.cli import finetune  # noqa: F401 - registers itself
 from cxrlearn.cli.app import app
+from tests.support.ports import free_port
 from tests.support.tiny_backbone import register, tiny_spec
 
 if TYPE_CHECKING:
@@ -122,9 +122,7 @@ def run_finetune(
 
 def run_joined(count: int, *args: object, cwd: Path, fault: Fault | None = None) -> list[Ended]:
     """Run the command in `count` processes that know of each other as those of torchrun do."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
+    port = str(free_port())
     shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     places = [{**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in range(count)]
     return _run(places, args, cwd, fault, None)

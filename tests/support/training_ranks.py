@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import socket
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from cxrlearn.training.loop import train
 from cxrlearn.training.optim import OptimizerConfig, build_optimizer
 from cxrlearn.training.plan import Hooks, LoopConfig
 from cxrlearn.workflows.finetune_task import ImageTask
+from tests.support.ports import free_port
 from tests.support.tiny_backbone import make_image, tiny_spec
 
 if TYPE_CHECKING:
@@ -71,9 +71,7 @@ def run_job(job: Job) -> Trained:
     """Train in as many processes as the job wants, and wait for them."""
     if job.world_size == 1:
         return _train(job, ProcessRanks())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     ours, theirs = CONTEXT.Pipe()
     ranks = [
         CONTEXT.Process(target=_work, args=(job, rank, port, theirs))

@@ -100,8 +100,11 @@ def test_on_a_terminal_an_inner_bar_stands_below_and_vanishes(
     with terminal.progress("outer", 2, unit="steps"), terminal.progress("inner", 3) as inner:
         inner.describe("loss [0.5]")
         inner.advance(3)
-        time.sleep(0.3)  # rich draws ten times a second
-    drawn = capsys.readouterr().err
+        drawn, until = "", time.monotonic() + 60
+        while "3/3" not in drawn and time.monotonic() < until:  # rich draws ten times a second
+            time.sleep(0.05)
+            drawn += capsys.readouterr().err
+    drawn += capsys.readouterr().err
     assert "inner" in drawn
     assert "3/3" in drawn
     assert "loss [0.5]" in drawn

@@ -585,23 +585,23 @@ def test_every_number_of_a_result_is_finite_or_none(case: Case) -> None:
 
 @pytest.mark.slow
 def test_cost_of_1000_replicates_of_14_labels_of_25000_images_is_seconds() -> None:
-    import time
+    import time  # of this process: others may have the cores meanwhile
 
     rng = np.random.default_rng(0)
     y = (rng.random((25_000, 14)) < np.geomspace(0.002, 0.2, 14)).astype(np.int8)
     scores = rng.normal(size=y.shape) + y
     names = [str(i) for i in range(14)]
     patients = [str(i) for i in rng.integers(0, 2_800, len(y))]
-    start = time.perf_counter()
+    start = time.process_time()
     truth, clusters = check_truth(y, None, names=names), cluster_rows(len(y), patients)
     patient_bootstrap_auroc(truth, scores, clusters, n_replicates=1000, rng=rng)
-    alone = time.perf_counter() - start
-    start = time.perf_counter()
+    alone = time.process_time() - start
+    start = time.process_time()
     evaluate(y, scores, names=names, kind="multilabel", patients=patients)
-    everything = time.perf_counter() - start
-    start = time.perf_counter()
+    everything = time.process_time() - start
+    start = time.process_time()
     for i in range(14):
         roc_auc_score(y[:, i], scores[:, i])
-    loop = 1000 * (time.perf_counter() - start)
+    loop = 1000 * (time.process_time() - start)
     assert loop / alone > 25  # about 150 on a quiet machine; the promise of 50 is for the benchmark
     assert loop / everything > 5  # about 25: all other metrics and averages, on the same replicates

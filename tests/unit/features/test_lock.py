@@ -77,20 +77,23 @@ def test_what_a_killed_owner_left_is_waited_for(
         writer_lock(file),
     ):
         pass
-    monkeypatch.setattr(lock, "ORPHAN_SECONDS", 30.0)
+    monkeypatch.setattr(lock, "ORPHAN_SECONDS", 600.0)
     started = time.monotonic()
     orphan.release()
     with writer_lock(file):
-        assert time.monotonic() - started < 10
+        assert time.monotonic() - started < 300
 
 
-def test_the_process_of_another_host_is_not_waited_for(file: Path) -> None:
+def test_the_process_of_another_host_is_not_waited_for(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "ORPHAN_SECONDS", 600.0)
     with writer_lock(file):
         owner_of(file).write_text(json.dumps({"pid": 2**22 - 1, "host": "elsewhere"}))
         started = time.monotonic()
         with pytest.raises(FeatureFileError, match="on elsewhere"), writer_lock(file):
             pass
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 300
 
 
 def test_a_folder_that_cannot_be_made_is_a_disk_error(tmp_path: Path) -> None:

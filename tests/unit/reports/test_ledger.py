@@ -64,6 +64,7 @@ def test_eight_writers_at_once_lose_nothing_while_a_ninth_is_killed(tmp_path: Pa
     victim = start(WRITER, path, "victim", 10_000)
     writers = [start(WRITER, path, f"writer {number}", 20) for number in range(8)]
     while not path.exists() or "victim" not in path.read_text(encoding="utf-8"):
+        assert victim.poll() is None
         time.sleep(0.01)
     victim.kill()
     assert victim.wait() == -signal.SIGKILL

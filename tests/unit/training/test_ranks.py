@@ -30,7 +30,7 @@ class Meeting:
     """Where two threads exchange what they hold; a rank that fails frees the other."""
 
     def __init__(self) -> None:
-        self.barrier = threading.Barrier(2, timeout=20)
+        self.barrier = threading.Barrier(2, timeout=120)
         self.slots: list[object] = [None, None]
 
     def exchange(self, rank: int, mine: object) -> list[object]:

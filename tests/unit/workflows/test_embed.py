@@ -129,16 +129,16 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def stop_after(monkeypatch: pytest.MonkeyPatch, batches: int, error: BaseException) -> None:
     """Let the forward pass of that many batches succeed and the next one raise `error`."""
-    original = extract.Extractor._run
+    original = extract.Extractor._start
     left = [batches]
 
-    def run(self: extract.Extractor) -> NDArray[np.float32]:
+    def run(self: extract.Extractor) -> NDArray[np.float32] | None:
         left[0] -= 1
         if left[0] < 0:
             raise error
         return original(self)
 
-    monkeypatch.setattr(extract.Extractor, "_run", run)
+    monkeypatch.setattr(extract.Extractor, "_start", run)
 
 
 # What is computed

@@ -74,7 +74,7 @@ def test_words_that_cannot_be_sent_do_not_keep_a_worker(monkeypatch: pytest.Monk
     messages.put(("error", ("DataError", "no such column")))
     began = time.monotonic()
     _send_all(messages)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 60  # not for ever
     messages._wlock.release()  # lets the thread of the queue end
 
 
