@@ -15,6 +15,7 @@ from cxrlearn.data.label_cells import (
     is_fraction,
     is_measure,
     is_whole,
+    word,
 )
 from cxrlearn.errors import DataError, UsageError
 
@@ -54,7 +55,8 @@ def check_classes(manifest: Manifest, column: LabelColumn, values: set[str]) -> 
     place = f"{where(manifest)}: column {column.name!r}"
     if len(values) == 1:
         raise DataError(f"{place} has one value, {quoted(values)}: there is nothing to tell apart.")
-    _check_numbers(place, values)
+    most = 2 if column.name == manifest.columns.age else _MANY_CLASSES
+    _check_numbers(place, values, most)
     joined = separator_of(values)
     if joined is not None:
         rows = sum(count for value, count in column.counts.items() if joined[0] in value)
@@ -79,26 +81,31 @@ def check_classes(manifest: Manifest, column: LabelColumn, values: set[str]) -> 
 
 
 def check_words(manifest: Manifest, columns: Sequence[LabelColumn]) -> None:
-    """Ask which word is positive, where columns hold the same one or two words.
+    """Ask which word is positive, where most labels of a column are words.
 
     Raises:
         UsageError: they do; the message names the option.
     """
-    words = {value.casefold(): value for column in columns for value in column.counts}
+    # A word among numbers is a slip, which is told with its row.
+    with_words = [column for column in columns if _mostly_words(column)]
+    words = {word(value): value for column in with_words for value in column.counts}
     for value in TWO_VALUED:
         words.pop(value, None)
-    if not 1 <= len(words) <= 2 or any(map(is_measure, words)):
+    if not words or any(map(is_measure, words)):
         return
-    # A word among numbers is a slip, which is told with its row.
-    with_words = [column.name for column in columns if _mostly_words(column)]
-    if not with_words:
-        return
-    options = " or ".join(f"--positive {word!r}" for word in _positive_first(words.values()))
-    raise UsageError(
+    place = (
         f"{where(manifest)}: {'columns' if len(with_words) > 1 else 'column'} "
-        f"{quoted(with_words, most=4)}: the labels are words, {quoted(sorted(words.values()))}. "
-        f"Say which one is positive: {options}."
+        f"{quoted([column.name for column in with_words], most=4)}: the labels are words, "
+        f"{quoted(sorted(words.values()), most=6)}."
     )
+    if len(words) > 2:
+        raise UsageError(
+            f"{place} Labels in several columns are 0 and 1, or two words of which --positive "
+            "names one; write -1 for uncertain ones and nothing for unknown ones. A column of "
+            "classes or findings is named alone."
+        )
+    options = " or ".join(f"--positive {one!r}" for one in _positive_first(words.values()))
+    raise UsageError(f"{place} Say which one is positive: {options}.")
 
 
 def check_spellings(place: str, what: str, names: Iterable[str]) -> None:
@@ -124,11 +131,11 @@ def sorted_classes(names: Iterable[str]) -> list[str]:
     return sorted(listed, key=int) if all(map(is_whole, listed)) else sorted(listed)
 
 
-def _check_numbers(place: str, values: set[str]) -> None:
+def _check_numbers(place: str, values: set[str], most: int) -> None:
     """Refuse what was measured, such as an age."""
     if not all(map(is_measure, values)):
         return
-    if len(values) > (_MANY_FRACTIONS if any(map(is_fraction, values)) else _MANY_CLASSES):
+    if len(values) > (_MANY_FRACTIONS if any(map(is_fraction, values)) else most):
         shown = quoted(sorted_classes(values), most=3)
         raise DataError(
             f"{place} has {len(values)} different numbers (such as {shown}): a measurement, not "
@@ -144,7 +151,7 @@ def _mostly_words(column: LabelColumn) -> bool:
 
 def _positive_first(words: Iterable[str]) -> list[str]:
     """Sort words so that the likely positive one comes first."""
-    return sorted(words, key=lambda word: (word.casefold() not in _YES, word))
+    return sorted(words, key=lambda one: (one.casefold() not in _YES, one))
 
 
 def _check_stray_values(manifest: Manifest, column: LabelColumn, values: set[str]) -> None:

@@ -25,6 +25,7 @@ TWO_VALUED = frozenset({POSITIVE, NEGATIVE, UNCERTAIN})
 _WHOLE = re.compile(r"([+-]?)0*(\d+)(?:\.0*|,0+)?(?:[eE][+-]?0+)?")
 _NUMBER = re.compile(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?")
 _TRUTH = {"true": POSITIVE, "false": NEGATIVE}
+_SAME_WORD = {"y": "yes", "n": "no", "pos": "positive", "neg": "negative", "uncertain": UNCERTAIN}
 
 
 def spelled(cell: str) -> str:
@@ -34,6 +35,17 @@ def spelled(cell: str) -> str:
         return _TRUTH.get(cell.casefold(), cell)
     sign = "-" if whole.group(1) == "-" and whole.group(2) != "0" else ""
     return sign + whole.group(2)
+
+
+def word(cell: str) -> str:
+    """Return a label in words in one spelling, for columns of which one word is positive.
+
+    Example:
+        >>> [word(cell) for cell in ("YES", "y", "Pos", "Uncertain", "no  finding")]
+        ['yes', 'yes', 'positive', '-1', 'no finding']
+    """
+    plain = " ".join(cell.casefold().split())
+    return _SAME_WORD.get(plain, plain)
 
 
 def is_fraction(text: str) -> bool:

@@ -6,7 +6,7 @@ looked up: a class that turns up elsewhere is an error, never a new class.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from cxrlearn.data.label_cells import (
     LabelColumn,
     label_column,
     spelled,
+    word,
 )
 from cxrlearn.data.label_counts import LabelCounts, count_labels, one_class_labels
 from cxrlearn.data.tasks import (
@@ -98,18 +99,18 @@ def read_labels(manifest: Manifest, task: Task) -> Labels:
     return labels
 
 
-def placeholder_notices(manifest: Manifest, columns: Sequence[str]) -> list[str]:
-    """Return a sentence for each label column with placeholders, which count as blank."""
-    found = [label_column(manifest, name) for name in columns]
+def placeholder_notices(manifests: Sequence[Manifest], columns: Sequence[str]) -> list[str]:
+    """Return a sentence for each file and label column with placeholders, which count as blank."""
+    found: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for manifest in manifests:
+        for name in columns:
+            found[where(manifest), name] += label_column(manifest, name).placeholders
     return [
-        f"{where(manifest)}, column {column.name!r}: "
-        + ", ".join(
-            f"{cell!r} ({counted(rows, 'row')})"
-            for cell, rows in column.placeholders.most_common(4)
-        )
-        + f" {'counts' if len(column.placeholders) == 1 else 'count'} as blank."
-        for column in found
-        if column.placeholders
+        f"{file}, column {name!r}: "
+        + ", ".join(f"{cell!r} ({counted(rows, 'row')})" for cell, rows in cells.most_common(4))
+        + f" {'counts' if len(cells) == 1 else 'count'} as blank."
+        for (file, name), cells in found.items()
+        if cells
     ]
 
 
@@ -188,7 +189,7 @@ def _read_two_valued(
     values, known = np.zeros(shape, dtype=np.int8), np.zeros(shape, dtype=np.bool_)
     blank = np.zeros(shape, dtype=np.bool_)
     for at, column in enumerate(columns):
-        cells = [None if cell is None else cell.casefold() for cell in column.cells]
+        cells = [None if cell is None else word(cell) for cell in column.cells]
         for index, cell in enumerate(cells):
             if cell is not None and cell not in meaning:
                 faults.add(
@@ -215,8 +216,8 @@ def _meanings(task: Task) -> dict[str | None, int | None]:
     if task.kind == "multilabel" and spelled(policy.positive) not in TWO_VALUED:
         meaning |= numbers  # columns of 0 and 1 beside those of words
     if task.negative is not None:
-        meaning[task.negative.casefold()] = 0
-    return {**meaning, spelled(policy.positive).casefold(): 1}
+        meaning[word(task.negative)] = 0
+    return {**meaning, word(spelled(policy.positive)): 1}
 
 
 def _expected(task: Task) -> str:

@@ -96,10 +96,14 @@ def counted_ids(rows: Counter[str]) -> str:
         >>> counted_ids(Counter({"NA": 45, "": 2}))
         "'NA' in 45 rows, blank in 2 rows"
     """
-    return ", ".join(
+    listed = [
         f"{repr(name) if name else 'blank'} in {counted(count, 'row')}"
         for name, count in rows.most_common(3)
-    )
+    ]
+    if len(rows) > len(listed):
+        listed.append(f"{len(rows) - len(listed)} more")
+    why = "; a spreadsheet has rounded long numbers: make the column text and export it again"
+    return ", ".join(listed) + (why if any(map(is_rounded, rows)) else "")
 
 
 def crowded(patients: Iterable[str | None]) -> dict[str, int]:

@@ -7,13 +7,14 @@ place in any order of rows, under any version of any library, and when others jo
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import accumulate, combinations
 from typing import TYPE_CHECKING
 
 from cxrlearn.data.column_checks import where
-from cxrlearn.data.faults import Faults, listed_rows, quoted
+from cxrlearn.data.faults import Faults, counted, listed_rows, quoted
 from cxrlearn.data.patients import counted_ids, nameless
 from cxrlearn.errors import DataError
 
@@ -40,6 +41,7 @@ _WORDS = {
     "testing": "test",
 }
 _EXAMPLES = 3
+_FOLD = re.compile(r"(?:fold|cv|split)?[ _-]?[0-9]{1,2}(?:[.,]0)?", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,8 @@ def by_column(manifest: Manifest, column: str) -> dict[str, Manifest]:
     """
     cells = manifest.column(column)
     folds = {cell for cell in cells if cell is not None}
-    if all(map(str.isdigit, folds)) and folds:
-        shown = quoted(sorted(folds, key=int), most=5)
+    if folds and all(map(_FOLD.fullmatch, folds)):
+        shown = quoted(sorted(folds), most=5)
         raise DataError(
             f"{where(manifest)}: column {column!r} holds folds ({shown}), and a split is train, "
             "val or test. Write them in a column of their own, such as fold 0 as test, fold 1 as "
@@ -121,7 +123,7 @@ def by_patient(
             "them in, leave these rows out, or draw by image: --patient-column none "
             "--split-by-image."
         )
-    return _drawn(manifest, list(manifest.patients), seed, fractions, "patients")
+    return _drawn(manifest, list(manifest.patients), seed, fractions, "patient")
 
 
 def by_image(
@@ -132,7 +134,7 @@ def by_image(
     Raises:
         DataError: fewer than three images.
     """
-    return _drawn(manifest, list(manifest.image_ids), seed, fractions, "images")
+    return _drawn(manifest, list(manifest.image_ids), seed, fractions, "image")
 
 
 def _drawn(
@@ -140,7 +142,7 @@ def _drawn(
 ) -> dict[str, Manifest]:
     sizes = Counter(groups)
     if len(sizes) < len(SETS):
-        raise DataError(f"{where(manifest)}: {len(sizes)} {what} can't be split in three.")
+        raise DataError(f"{where(manifest)}: {counted(len(sizes), what)} can't be split in three.")
     home = _assigned(sizes, seed, fractions)
     indices: dict[str, list[int]] = defaultdict(list)
     for index, group in enumerate(groups):

@@ -87,6 +87,13 @@ def _unzipped(file: Path, data: bytes) -> bytes:
         raise DataError(
             f"{file} is an Excel workbook or a zip archive: save the sheet as 'CSV UTF-8'."
         )
+    if data.startswith(b"version https://git-lfs"):
+        raise DataError(f"{file} is a Git LFS pointer, not the table itself: run git lfs pull.")
+    if data[:512].lstrip().lower().startswith((b"<!doctype", b"<html")):
+        raise DataError(
+            f"{file} is a web page, not a table, such as a server sends instead of a file that "
+            "needs a login. Download it again."
+        )
     if not data.startswith(b"\x1f\x8b"):
         return data
     try:

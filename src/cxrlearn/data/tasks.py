@@ -24,6 +24,7 @@ from cxrlearn.data.label_cells import (
     LabelColumn,
     label_column,
     spelled,
+    word,
 )
 from cxrlearn.data.placeholders import is_placeholder
 from cxrlearn.errors import DataError, UsageError
@@ -199,13 +200,13 @@ def _with_positive(
     policy: LabelPolicy,
     kind: TaskKind,
 ) -> Task:
-    wanted = spelled(positive).casefold()
+    wanted = word(spelled(positive))
     place = f"{where(manifest)}: " + (
         f"column {columns[0].name!r}"
         if len(columns) == 1
         else f"columns {quoted([column.name for column in columns], most=4)}"
     )
-    values = {value.casefold(): value for column in columns for value in column.counts}
+    values = {word(value): value for column in columns for value in column.counts}
     listed = quoted(sorted(values.values()), most=8)
     if wanted not in values:
         raise UsageError(

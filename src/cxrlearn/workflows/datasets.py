@@ -63,9 +63,14 @@ def load_sets(config: StudySettings, reporter: Reporter) -> ImageSets:
     """
     if config.csv is None:
         sets = _separate_files(config, reporter)
+        read = tuple(sets.named().values())
     else:
-        sets = _divided(config, _read(config, config.csv, "all", reporter))
-    for message in shares_warnings(sets) if sets.drawn else ():
+        read = (_read(config, config.csv, "all", reporter),)
+        sets = _divided(config, read[0])
+    for message in (
+        *(message for manifest in read for message in patient_warnings(manifest, config)),
+        *(shares_warnings(sets) if sets.drawn else ()),
+    ):
         reporter.warning(message)
     for message in overlap_warnings(sets.named()):
         if config.strict:
@@ -98,8 +103,6 @@ def _read(config: StudySettings, file: Path, name: str, reporter: Reporter) -> M
     )
     for notice in manifest.notices:
         reporter.notice(notice)
-    for message in patient_warnings(manifest, config):
-        reporter.warning(message)
     return manifest
 
 
@@ -160,9 +163,8 @@ def load_labels(sets: ImageSets, config: StudySettings, reporter: Reporter) -> L
         separator=config.label_separator,
     )
     task = define_task(sets.train, config.class_columns, policy)
-    for manifest in sets.named().values():
-        for notice in placeholder_notices(manifest, task.columns):
-            reporter.notice(f"{manifest.name}: {notice}")
+    for notice in placeholder_notices(list(sets.named().values()), task.columns):
+        reporter.notice(notice)
     if task.negative == NEGATIVE and spelled(config.positive or "") == POSITIVE:
         reporter.warning(
             f"--positive {config.positive} has no effect: {quoted(task.columns)} holds 0 and 1."

@@ -9,7 +9,6 @@ from cxrlearn.data.faults import counted
 from cxrlearn.data.patients import (
     counted_ids,
     crowded,
-    is_rounded,
     nameless,
     other_spellings,
 )
@@ -39,16 +38,9 @@ def patient_warnings(manifest: Manifest, config: StudySettings) -> Iterator[str]
         return
     unknown = nameless(manifest)
     if unknown:
-        rounded = next((name for name in unknown if is_rounded(name)), None)
-        why = (
-            ""
-            if rounded is None
-            else f" A spreadsheet has made {rounded!r} of a number: make that column text and "
-            "export it again."
-        )
         yield (
             f"{file}, column {column!r}: {counted(unknown.total(), 'row')} without a patient id "
-            f"({counted_ids(unknown)}); each counts as a patient of its own.{why}"
+            f"({counted_ids(unknown)}); each counts as a patient of its own."
         )
     for patient, count in crowded(manifest.patients).items():
         yield (

@@ -462,7 +462,7 @@ def test_placeholders_are_blank_with_a_notice_and_never_a_class(
     edema = _read(manifest, "Edema")
     assert edema.known[:, 0].tolist() == [True, False, True, False]
     assert edema.blank[:, 0].tolist() == [False, True, False, True]
-    assert placeholder_notices(manifest, ["finding", "Edema"]) == [
+    assert placeholder_notices([manifest], ["finding", "Edema"]) == [
         f"{tmp_path / 'train.csv'}, column 'finding': {placeholder!r} (1 row) counts as blank.",
         f"{tmp_path / 'train.csv'}, column 'Edema': {placeholder!r} (2 rows) counts as blank.",
     ]
@@ -509,6 +509,17 @@ def test_words_of_truth_need_no_option(tmp_path: Path) -> None:
     assert _read(manifest, "Edema", "Mass").values.tolist() == [[1, 0], [0, 1]]
 
 
+def test_yes_and_no_may_be_cut_short_and_uncertain_is_minus_one(tmp_path: Path) -> None:
+    manifest = _manifest(tmp_path, "Edema,Mass", "Yes,y", "NO,n", "Uncertain,yes", "n,No")
+
+    with pytest.raises(UsageError, match=r"Say which one is positive: --positive '[yY]"):
+        define_task(manifest, ["Edema", "Mass"], LabelPolicy())
+    labels = _read(manifest, "Edema", "Mass", policy=LabelPolicy(positive="yes"))
+
+    assert labels.values.tolist() == [[1, 1], [0, 0], [0, 1], [0, 0]]
+    assert labels.known[:, 0].tolist() == [True, True, False, True]
+
+
 def test_a_mark_for_present_needs_no_other_word_where_blank_is_zero(tmp_path: Path) -> None:
     manifest = _manifest(tmp_path, "Edema,Mass", "x,", ",x", "X,x")
 
@@ -521,6 +532,9 @@ def test_a_mark_for_present_needs_no_other_word_where_blank_is_zero(tmp_path: Pa
 
 def test_a_third_word_beside_the_positive_one_is_named(tmp_path: Path) -> None:
     manifest = _manifest(tmp_path, "Edema,Mass", "yes,no", "no,maybe")
+
+    with pytest.raises(UsageError, match=r"words, 'maybe', 'no', 'yes'\. Labels in several col"):
+        define_task(manifest, ["Edema", "Mass"], LabelPolicy())
 
     with pytest.raises(UsageError, match=r"are 'maybe', 'no', 'yes'\. Write -1 for uncertain"):
         define_task(manifest, ["Edema", "Mass"], LabelPolicy(positive="yes"))
@@ -611,6 +625,7 @@ def test_signs_in_the_names_of_classes_join_nothing(tmp_path: Path, names: tuple
     [
         [str(at % 70 + 20) for at in range(2000)],
         [f"{at % 70 + 20:03}Y" for at in range(2000)],
+        [f"{at % 4 * 20 + 20}" for at in range(200)],
         [f"{at % 10}.5" for at in range(200)],
         [f'"{at % 10},5"' for at in range(200)],
     ],

@@ -129,6 +129,8 @@ def test_parquet_under_the_name_of_a_csv_is_read_as_parquet(tmp_path: Path) -> N
             r"train\.csv, line 2: not UTF-8 \(byte 0xfc\)\. Save it as 'CSV UTF-8', or convert it; "
             r"from Latin-1: iconv -f latin1 -t utf-8",
         ),
+        (b"version https://git-lfs.github.com/spec/v1\n", r"is a Git LFS pointer"),
+        (b"\n<!DOCTYPE html><html>", r"is a web page, not a table"),
         (b"PK\x03\x04xl/workbook", r"is an Excel workbook or a zip archive: save the sheet as"),
         (b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR", r"is not a text file: expected CSV or Parquet"),
         (gzip.compress(b"Path\na.png\n" * 99)[:-9], r"the gzip archive is damaged or truncated"),
