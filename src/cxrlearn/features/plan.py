@@ -47,7 +47,8 @@ def image_at(image_id: str, root: str, path: str) -> Image:
 
 def unique_images(images: Iterable[Image]) -> list[Image]:
     """Return every (id, path) once, sorted by id: the order of all work and of the file."""
-    return sorted(set(images))
+    # Two files may have one id, in the two ways in which Unicode writes an accent.
+    return sorted(set(images), key=lambda one: (one.image_id, one.root, one.spelling or ""))
 
 
 class Catalogue:

@@ -226,3 +226,13 @@ def test_planning_imports_no_torch() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "False"
+
+
+def test_two_files_of_one_id_are_two_images_in_a_fixed_order() -> None:
+    plain, spelled = (
+        Image("r\u00f6nt.png", "img"),
+        Image("r\u00f6nt.png", "img", "img/ro\u0308nt.png"),
+    )
+
+    assert unique_images([spelled, plain, spelled]) == [plain, spelled]
+    assert unique_images([plain, spelled]) == [plain, spelled]
