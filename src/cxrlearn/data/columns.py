@@ -111,12 +111,12 @@ def find_roles(
             found by name is there more than once.
     """
     columns = [str(name) for name in table.columns]
-    for option, names, named in (
+    for option, likely, named in (
         ("--path-column", PATH_NAMES, choice.path),
         ("--patient-column", PATIENT_NAMES, choice.patient),
         ("--split-column", SPLIT_NAMES, choice.split),
     ):
-        twice = None if named is not None else _find(ambiguous, names)
+        twice = None if named is not None else _find(ambiguous, likely)
         if twice is not None:
             raise DataError(
                 f"{file}: more than one column is called {twice!r}. Rename them, or name one: "

@@ -264,6 +264,8 @@ def test_folders_without_images_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_wrong_image_root_is_told_with_the_right_one(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "data" / "study"  # folders beside it are searched too
+    tmp_path.mkdir(parents=True)
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").touch()
     (tmp_path / "csv").mkdir()

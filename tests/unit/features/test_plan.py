@@ -229,7 +229,8 @@ def test_planning_imports_no_torch() -> None:
 
 
 def test_two_files_of_one_id_are_two_images_in_a_fixed_order() -> None:
-    plain, spelled = (
+    plain = Image("r\u00f6nt.png", "img")
+    spelled = Image("r\u00f6nt.png", "img", "img/ro\u0308nt.png")
         Image("r\u00f6nt.png", "img"),
         Image("r\u00f6nt.png", "img", "img/ro\u0308nt.png"),
     )
