@@ -231,9 +231,6 @@ def test_planning_imports_no_torch() -> None:
 def test_two_files_of_one_id_are_two_images_in_a_fixed_order() -> None:
     plain = Image("r\u00f6nt.png", "img")
     spelled = Image("r\u00f6nt.png", "img", "img/ro\u0308nt.png")
-        Image("r\u00f6nt.png", "img"),
-        Image("r\u00f6nt.png", "img", "img/ro\u0308nt.png"),
-    )
 
     assert unique_images([spelled, plain, spelled]) == [plain, spelled]
     assert unique_images([plain, spelled]) == [plain, spelled]
