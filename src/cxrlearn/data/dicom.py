@@ -86,9 +86,8 @@ _WANTED = [
             for part in ("Descriptor", "Data")
         ),
         "PixelData",
-        *OVERLAY_BIT_POSITIONS,
     )
-]
+] + [Tag(position) for position in OVERLAY_BIT_POSITIONS]
 """All that is read of a header: what is not needed cannot be what is wrong."""
 
 _REQUIRED = ("Rows", "Columns", "BitsAllocated", "BitsStored", "PixelRepresentation")

@@ -163,5 +163,5 @@ def within_bits_stored(
 
 
 def _overlay_in_pixels(dataset: Dataset, bits: int) -> bool:
-    found = (dataset.get(tag) for tag in OVERLAY_BIT_POSITIONS)
-    return any(element and int(element.value or 0) >= bits for element in found)
+    found = (dataset[tag].value for tag in OVERLAY_BIT_POSITIONS if tag in dataset)
+    return any(int(position or 0) >= bits for position in found)

@@ -136,7 +136,8 @@ def stretch_numbers(pixels: NDArray[Any], intensity: Intensity) -> Radiograph:
     grey = np.empty(pixels.shape, dtype=np.uint8)
     rows = max(1, _BLOCK // pixels.shape[1])  # a whole picture in float64 takes eight times as much
     for start in range(0, len(pixels), rows):
-        block = pixels[start : start + rows].astype(np.float64)
+        with np.errstate(invalid="ignore"):  # numpy warns of NaN that are "signalling"
+            block = pixels[start : start + rows].astype(np.float64)
         grey[start : start + rows] = to_grey(_between(block, *limits))
     return Radiograph(_frozen(grey), constant=False)
 

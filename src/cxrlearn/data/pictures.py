@@ -184,6 +184,8 @@ def _decode(data: bytes, kind: str, page: int) -> NDArray[Any]:
 def _bytes_per_pixel(image: ImageFile, rawmode: str | None) -> int:
     if image.mode == "F" or image.mode.startswith("I"):
         return 2 if image.mode.startswith("I;16") else 4
+    if rawmode is not None and rawmode.startswith("LA"):  # Pillow opens it as RGBA
+        return 4
     turned = image.has_transparency_data and image.mode in {"P", "PA", "RGB"}
     channels = 4 if turned else len(image.getbands())
     return channels if rawmode is None else 2 * channels

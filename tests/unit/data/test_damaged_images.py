@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import warnings
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -28,6 +29,8 @@ from tests.support.dicoms import (
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
 _FILM = np.linspace(0, 255, 30 * 25).astype(np.uint8).reshape(30, 25)
 
 
@@ -37,6 +40,19 @@ def _saved(image: Image.Image, kind: str, compression: str | None = None) -> byt
     exif[274] = 6
     image.save(buffer, kind, exif=exif, compression=compression)
     return buffer.getvalue()
+
+
+def _tifffile(values: NDArray[Any], **options: Any) -> bytes:  # noqa: ANN401 - tifffile's
+    buffer = io.BytesIO()
+    tifffile.imwrite(buffer, values, **({"photometric": "minisblack", "metadata": None} | options))
+    return buffer.getvalue()
+
+
+def _in_colour(photometric: str) -> bytes:
+    dataset = dataset_of(np.repeat(_FILM, 3, axis=1), PhotometricInterpretation=photometric)
+    dataset.SamplesPerPixel, dataset.PlanarConfiguration = 3, 0
+    dataset.Columns = _FILM.shape[1]
+    return file_bytes(dataset)
 
 
 def _rle() -> bytes:
@@ -63,12 +79,19 @@ FILES: dict[str, Callable[[], bytes]] = {
     "JPEG colour": lambda: _saved(_GREY.convert("RGB"), "JPEG"),
     "TIFF": lambda: _saved(_GREY, "TIFF"),
     "TIFF float": lambda: _saved(Image.fromarray(_FILM.astype(np.float32)), "TIFF"),
+    "TIFF int8": lambda: _tifffile(_FILM.view(np.int8)),
+    "TIFF planes": lambda: _tifffile(
+        np.stack([_FILM.astype(np.uint16)] * 3), photometric="rgb", planarconfig="separate"
+    ),
+    "TIFF deflated float64": lambda: _tifffile(_FILM.astype(np.float64), compression="deflate"),
+    "TIFF group 4": lambda: _saved(_GREY.convert("1"), "TIFF", "group4"),
     "BMP": lambda: _saved(_GREY, "BMP"),
     "WebP": lambda: _saved(_GREY.convert("RGB"), "WEBP"),
     "DICOM": lambda: dicom(_FILM, WindowCenter=[128, 2], WindowWidth=[200, 4]),
     "DICOM implicit": lambda: dicom(_FILM.astype(np.uint16), syntax=ImplicitVRLittleEndian),
     "DICOM without preamble": lambda: bare_bytes(dataset_of(_FILM)),
     "DICOM with tables": _with_tables,
+    "DICOM RGB": lambda: _in_colour("RGB"),
     "DICOM RLE": _rle,
     "DICOM JPEG": lambda: encapsulated(_saved(_GREY, "JPEG"), _FILM, JPEGBaseline8Bit),
 }

@@ -299,6 +299,9 @@ def test_constant_pictures_are_zeros_and_say_so(value: int) -> None:
         (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", "an AppleDouble side file of macOS"),
         (bytes(4096), "all bytes are zero, as after an interrupted copy"),
         (b"GIF89a" + bytes(30), "a GIF picture, which is not read: convert it to PNG"),
+        (b"\xff\xd8\xff\xf7" + bytes(30), "a JPEG-LS picture, .* imagecodecs"),
+        (b"\x00\x00\x00\x0cjP  \r\n", "a JPEG 2000 picture, .* magick FILE NEW.png"),
+        (b"\x00\x00\x00\x18ftypheic", "a HEIC, AVIF or video file, which is not read: convert"),
         (b"%PDF-1.7 and so on", "not an image but a PDF document"),
         (bytes([7, 200, 13, 9] * 50), "not an image of a known format: it begins with 07 c8"),
     ],
@@ -350,6 +353,15 @@ def test_several_pictures_in_a_file_are_refused(kind: str) -> None:
         decode_radiograph(data)
 
 
+def test_a_jpeg_of_12_bits_is_not_called_damaged() -> None:
+    data = bytearray(_saved(GREY, "JPEG"))
+    data[data.index(b"\xff\xc0") + 1 : data.index(b"\xff\xc0") + 5] = b"\xc1\x00\x0b\x0c"
+
+    with pytest.raises(UnreadableImageError, match=r"not supported .*c.imread\('FILE'\)") as caught:
+        decode_radiograph(bytes(data))
+    assert "damaged" not in str(caught.value)
+
+
 def test_sizes_above_200_megapixels_are_refused_by_their_header() -> None:
     tiny = zlib.compress(b"")
     header = b"IHDR" + struct.pack(">IIBBBBB", 20_000, 10_001, 8, 0, 0, 0, 0)
@@ -359,6 +371,24 @@ def test_sizes_above_200_megapixels_are_refused_by_their_header() -> None:
 
     with pytest.raises(UnreadableImageError, match="20000 x 10001 pixels are 200 megapixels"):
         decode_radiograph(data)
+
+
+@pytest.mark.parametrize(
+    ("side", "bits", "colour_type", "size"),
+    [
+        # 1.5 MB of file, which took 9.8 GB of memory.
+        (14_000, 16, 6, "14000 x 14000 pixels of 8 bytes are 1568 MB"),
+        (14_000, 16, 2, "14000 x 14000 pixels of 6 bytes are 1176 MB"),
+        (14_000, 8, 6, "14000 x 14000 pixels of 4 bytes are 784 MB"),
+        (14_000, 16, 4, "14000 x 14000 pixels of 4 bytes are 784 MB"),
+        (14_000, 16, 0, "14000 x 14000 pixels of 2 bytes are 392 MB"),
+    ],
+)
+def test_channels_and_bytes_count_in_the_size_limit(
+    side: int, bits: int, colour_type: int, size: str
+) -> None:
+    with pytest.raises(UnreadableImageError, match=f"{size}; more than 200 MB are not decoded"):
+        decode_radiograph(_png((side, side, bits, colour_type), b""))
 
 
 @pytest.mark.slow
