@@ -29,7 +29,8 @@ DATA = {
 
 
 def curve(data: dict[str, SplitData] | None = None, **options: Any) -> list[CurvePointReport]:  # noqa: ANN401 - of ProbeConfig
-    given = {"repeats": 3, "C": 0.1, **options}
+    repeated = options.get("few_shot") or any(one < 1 for one in options.get("train_fraction", ()))
+    given = {"C": 0.1, **({"repeats": 3} if repeated else {}), **options}
     return list(label_efficiency(settings(**given), TASK, data or DATA, SILENT))
 
 
