@@ -11,7 +11,16 @@ import pytest
 
 from tests.support.cli import done
 from tests.support.finetune_child import run_finetune
-from tests.support.small_study import FAST, LABELS, PATIENTS, Row, Study, embedded_study, write_rows
+from tests.support.small_study import (
+    FAST,
+    LABELS,
+    PATIENTS,
+    Row,
+    Study,
+    embedded_study,
+    write_rows,
+    write_study,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -81,6 +90,27 @@ def test_shuffled_rows_give_the_same_probe_report_and_predictions(
     shuffled = outcome(own, *options)
     assert [key for key in given if given[key] != shuffled[key]] == []
     assert given.keys() == shuffled.keys()
+
+
+def test_images_of_equal_ids_and_other_content_stay_apart_in_any_order(
+    study: Study, tmp_path: Path
+) -> None:
+    own = study.copy(tmp_path / "study")
+    other = write_study(own.folder / "other", seed=1)  # equal names, other pictures
+    options = ("--linear", "--epochs", 2, "--test-csv", "other/train.csv")
+    given = outcome(own, *options)
+    shuffle(own)
+    rows = other.rows("train")
+    write_rows(other.folder / "train.csv", rows[::-1])
+    assert outcome(own, *options) == given
+    same = outcome(own, *options[:3], "--test-csv", "train.csv")
+    pairs = zip(*(scores(one["predictions-test.csv"]) for one in (given, same)), strict=True)
+    assert all(a[0] == b[0] and a[1] != b[1] for a, b in pairs)
+
+
+def scores(predictions: bytes) -> list[tuple[str, str]]:
+    rows = csv.DictReader(predictions.decode().splitlines())
+    return [(row["image_id"], row[f"logit_{LABELS[0]}"]) for row in rows]
 
 
 @pytest.mark.parametrize("kind", ["--use-logreg", "--knn"])
