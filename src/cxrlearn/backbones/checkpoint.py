@@ -20,10 +20,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from cxrlearn.errors import WeightsError
+from cxrlearn.backbones.archives import archive_fault
+from cxrlearn.errors import HardwareError, WeightsError
+from cxrlearn.runtime.memory import out_of_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
     from typing import BinaryIO
 
@@ -38,6 +40,18 @@ INERT_NAMES = frozenset(
 )
 """Plain types that OmegaConf's objects mention; stand-ins too."""
 
+_NO_WEIGHTS = {
+    "builtins.bytearray": "an array of any size, which weights do not need",
+    **dict.fromkeys(
+        ("torch._utils._rebuild_meta_tensor_no_storage", "torch._utils._rebuild_wrapper_subclass"),
+        "a tensor without values",
+    ),
+    "torch._utils._rebuild_nested_tensor": "a nested tensor",
+    "torch._utils._rebuild_sparse_tensor": "a sparse tensor",
+    "torch._utils._rebuild_qtensor": "a quantised tensor",
+}
+"""Names that torch would accept and no backbone can use; some would fill the memory."""
+
 # What the readers raise on damaged bytes. RuntimeError is torch's own; the rest come out of
 # unpickling garbage.
 _DAMAGE = (
@@ -46,8 +60,10 @@ _DAMAGE = (
     AttributeError,
     EOFError,
     LookupError,
+    MemoryError,
     NotImplementedError,
     OSError,
+    RecursionError,
     RuntimeError,
     TypeError,
     ValueError,
@@ -95,6 +111,24 @@ def read_checkpoint(path: Path) -> object:
     Raises:
         WeightsError: no such file, another kind of file, damaged, or it names anything that
             weights do not need; nothing in it has been executed.
+        HardwareError: it does not fit into the memory.
+    """
+    kind = check_container(path)
+    if kind == "safetensors":
+        return _read_safetensors(path)
+    return _read_torch(path, _names_in_zip if kind == "zip" else _names_in_stream)
+
+
+def check_container(path: Path) -> str:
+    """Tell what kind of file holds the weights, and refuse one that lies about its parts.
+
+    Nothing is unpacked; for other libraries' readers too.
+
+    Returns:
+        "safetensors", "zip" or "stream" (torch's older form).
+
+    Raises:
+        WeightsError: no such file, another kind of file, or an archive not made by torch.save.
     """
     try:
         size = path.stat().st_size
@@ -104,15 +138,29 @@ def read_checkpoint(path: Path) -> object:
         raise WeightsError(f"cannot read {path}: {error.strerror or error}") from error
     _refuse_other_kinds(path, head)
     if _is_safetensors(head, size):
-        return _read_safetensors(path)
+        return "safetensors"
     if head[:4] == b"PK\x03\x04":
-        return _read_torch(path, _names_in_zip)
+        _refuse_lying_archive(path, size)
+        return "zip"
     if head[:1] == b"\x80":
-        return _read_torch(path, _names_in_stream)
+        return "stream"
     raise WeightsError(
         f"{path} is no weight file: expected a torch.save or safetensors file, found bytes "
-        f"{head[:8]!r}. Download it again."
+        f"{head[:8].hex(' ')}. Download it again."
     )
+
+
+def _refuse_lying_archive(path: Path, size: int) -> None:
+    try:
+        with path.open("rb") as stream:
+            fault = archive_fault(stream, size)
+    except _DAMAGE as error:
+        raise WeightsError(_damaged(path, error)) from error
+    if fault:
+        raise WeightsError(
+            f"{path} is refused: {fault}. It is damaged, or not written by torch.save. "
+            f"Nothing in it was unpacked. {_SAVE_AGAIN}"
+        )
 
 
 def _refuse_other_kinds(path: Path, head: bytes) -> None:
@@ -147,14 +195,17 @@ def _read_safetensors(path: Path) -> dict[str, torch.Tensor]:
     try:
         return load_file(path, device="cpu")
     except (SafetensorError, *_DAMAGE) as error:
+        _refuse_for_memory(path, error)
         raise WeightsError(_damaged(path, error)) from error
 
 
 def _read_torch(path: Path, names: Callable[[BinaryIO], Iterator[str]]) -> object:
     try:
         with path.open("rb") as stream:
+            named = sorted(set(names(stream)))
+            _refuse_useless(path, named)
             stand_ins: list[Callable[..., object] | tuple[Callable[..., object], str]] = [
-                _stand_in(name) for name in sorted(set(names(stream))) if _is_inert(name)
+                _stand_in(name) for name in named if _is_inert(name)
             ]
             stream.seek(0)
             with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
@@ -163,7 +214,30 @@ def _read_torch(path: Path, names: Callable[[BinaryIO], Iterator[str]]) -> objec
     except pickle.UnpicklingError as error:
         raise WeightsError(_refused(path, error)) from error
     except _DAMAGE as error:
+        _refuse_for_memory(path, error)
         raise WeightsError(_damaged(path, error)) from error
+
+
+def _refuse_useless(path: Path, named: Iterable[str]) -> None:
+    for name in named:
+        if name in _NO_WEIGHTS:
+            raise WeightsError(
+                f"{path} is refused: it names {name!r}, {_NO_WEIGHTS[name]}. "
+                f"Nothing in it was executed. {_SAVE_AGAIN}"
+            )
+
+
+def _refuse_for_memory(path: Path, error: Exception) -> None:
+    """Tell a file that is too large from one that claims more bytes than it has."""
+    if not out_of_memory(error):
+        return
+    size = path.stat().st_size
+    claimed = re.search(r"allocate (\d+) bytes", str(error))
+    if claimed is None or int(claimed[1]) <= size:
+        raise HardwareError(
+            f"not enough memory to read {path} ({size:,} bytes). Close other programs, or use a "
+            "machine with more memory."
+        ) from error
 
 
 def _is_inert(name: str) -> bool:
@@ -191,18 +265,21 @@ def _names_in_zip(stream: BinaryIO) -> Iterator[str]:
 
 
 def _names_in_stream(stream: BinaryIO) -> Iterator[str]:
-    """Yield the names in the older form: magic number, version, system, then the object."""
-    with suppress(ValueError):  # not four pickles: the reader will say so
-        for _ in range(4):
+    """Yield the names in the older form: magic number, version, system, the object, its keys."""
+    with suppress(ValueError):  # not five pickles: the reader will say so
+        for _ in range(5):
             yield from _names(stream)
 
 
 def _names(pickled: bytes | BinaryIO) -> Iterator[str]:
     """Yield the names ("module.name") that one pickle asks for, without unpickling it."""
-    for opcode, argument, _ in pickletools.genops(pickled):
-        if opcode.name == "GLOBAL":
-            name = str(argument).replace(" ", ".", 1)
-            yield _PYTHON_2.get(name, name.replace("__builtin__.", "builtins.", 1))
+    try:
+        for opcode, argument, _ in pickletools.genops(pickled):
+            if opcode.name == "GLOBAL":
+                name = str(argument).replace(" ", ".", 1)
+                yield _PYTHON_2.get(name, name.replace("__builtin__.", "builtins.", 1))
+    except MemoryError as error:  # the room for a string is made before it is read
+        raise pickle.UnpicklingError("a string is longer than the file") from error
 
 
 def _refused(path: Path, error: pickle.UnpicklingError) -> str:

@@ -1,7 +1,8 @@
-"""How much memory there is."""
+"""How much memory there is, and whether an error says that it is used up."""
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 _CGROUP = Path("/sys/fs/cgroup")
@@ -9,6 +10,19 @@ _UNKNOWN = 8 * 2**30
 """Assumed where the system says nothing."""
 _CACHE = ("active_file", "inactive_file")
 """Parts of a container's memory that only keep files read before, and give way when needed."""
+
+
+_WORDS = ("can't allocate memory", "Cannot allocate memory", "out of memory", "not enough memory")
+"""What torch's allocators, HDF5 and the system say, in errors of a general kind."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Tell whether an error, of Python, numpy, torch or CUDA, means that memory is used up."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
 
 
 def available_memory() -> int:
