@@ -41,9 +41,7 @@ def _peak() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def test_archives_of_torch_and_of_plain_zip_programs_are_read(
-    honest: Path, tmp_path: Path
-) -> None:
+def test_archives_of_torch_and_of_plain_zip_programs_are_read(honest: Path, tmp_path: Path) -> None:
     stored = _rewritten(honest, tmp_path / "stored.pt", lambda _, data: data)
     for path in (honest, stored):
         assert check_container(path) == "zip"
@@ -157,9 +155,7 @@ def test_lying_members_are_refused(
         check_container(path)
 
 
-def test_a_tensor_that_claims_more_than_its_member_is_refused(
-    honest: Path, tmp_path: Path
-) -> None:
+def test_a_tensor_that_claims_more_than_its_member_is_refused(honest: Path, tmp_path: Path) -> None:
     """600 values are there; the pickle speaks of 40,000."""
 
     def claim(name: str, data: bytes) -> bytes:

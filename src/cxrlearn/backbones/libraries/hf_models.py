@@ -20,6 +20,7 @@ from torch import nn
 
 from cxrlearn.backbones.libraries.fetch import hub_file
 from cxrlearn.backbones.libraries.hf_rules import published_rule
+from cxrlearn.backbones.libraries.hf_safety import NO_CODE, refuse_bad_files, refuse_own_code
 from cxrlearn.backbones.matching import LoadAccount
 from cxrlearn.backbones.preprocessing import to_input
 from cxrlearn.backbones.records.rules import ORIGINAL
@@ -33,6 +34,7 @@ from cxrlearn.backbones.spec import (
 )
 from cxrlearn.backbones.weights import content_hash
 from cxrlearn.errors import WeightsError
+from cxrlearn.runtime.memory import out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -47,8 +49,11 @@ _DESCRIPTIONS = {
     "pooler": "the model's own pooled output",
     "cls": "class token of the last layer",
 }
-_FAULTS = (OSError, ValueError, RuntimeError, LookupError, TypeError, AttributeError, ImportError)
-_WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
+_FAULTS = (ArithmeticError, AssertionError, AttributeError, ImportError, LookupError, OSError,
+           RuntimeError, TypeError, ValueError)  # fmt: skip
+_WEIGHT_FILES = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin",
+                 "pytorch_model.bin.index.json")  # fmt: skip
+"""In the order in which transformers looks for them."""
 
 
 def make_spec(name: str, *, offline: bool, notify: Callable[[str], None]) -> BackboneSpec:
@@ -60,11 +65,12 @@ def make_spec(name: str, *, offline: bool, notify: Callable[[str], None]) -> Bac
     """
     repository, _, revision = name.partition("@") if not Path(name).is_dir() else (name, "", "")
     folder = _files(repository, revision or None, offline=offline, notify=notify)
+    refuse_own_code(name, Path(folder))
     try:
-        config = _LIBRARY.AutoConfig.from_pretrained(folder)
-        processor = _LIBRARY.AutoImageProcessor.from_pretrained(folder)
+        config = _LIBRARY.AutoConfig.from_pretrained(folder, **NO_CODE)
+        processor = _LIBRARY.AutoImageProcessor.from_pretrained(folder, **NO_CODE)
         with torch.device("meta"):
-            network = _LIBRARY.AutoModel.from_config(config)
+            network = _LIBRARY.AutoModel.from_config(config, **NO_CODE)
     except _FAULTS as error:
         raise WeightsError(f"hf:{name}: {_one_line(error)}") from error
     rule = published_rule(name, processor)
@@ -89,10 +95,8 @@ def build(resolved: ResolvedBackbone) -> nn.Module:
     """Build the untrained network."""
     source = cast("LibraryWeights", resolved.spec.weights)
     folder = _files(source.name, source.entry or None, offline=True, notify=_ignore)
-    return _HfNetwork(
-        _LIBRARY.AutoModel.from_config(_LIBRARY.AutoConfig.from_pretrained(folder)),
-        resolved.feature.id,
-    )
+    config = _LIBRARY.AutoConfig.from_pretrained(folder, **NO_CODE)
+    return _HfNetwork(_LIBRARY.AutoModel.from_config(config, **NO_CODE), resolved.feature.id)
 
 
 def load(
@@ -107,6 +111,8 @@ def load(
         offline=options.offline,
         notify=options.notify or _ignore,
     )
+    refuse_bad_files(source, file, options)
+    refuse_own_code(source.name, file if file.is_dir() else file.parent)
     try:
         with _quiet():
             network, report = _LIBRARY.AutoModel.from_pretrained(
@@ -115,8 +121,11 @@ def load(
                 local_files_only=options.offline or path is not None,
                 output_loading_info=True,
                 dtype=torch.float32,
+                **NO_CODE,
             )
     except _FAULTS as error:
+        if out_of_memory(error):
+            raise
         raise WeightsError(f"{resolved.name}: {_one_line(error)}") from error
     _refuse_incomplete(resolved, report)
     form = f"transformers {transformers.__version__}'s own loader"

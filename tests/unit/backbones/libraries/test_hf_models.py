@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 
-from cxrlearn.backbones.load import load_backbone
+from cxrlearn.backbones.load import LoadOptions, load_backbone, load_resolved
 from cxrlearn.backbones.registry import resolve
 from cxrlearn.backbones.weights import identity, locate
 from cxrlearn.errors import WeightsError
@@ -163,3 +165,76 @@ def test_random_weights_use_the_architecture_only(dinov2: nn.Module, tmp_path: P
     backbone = load_backbone(f"hf:{tmp_path}", random_weights=1)
     assert backbone(torch.zeros(1, 3, 28, 28)).shape == (1, 32)
     assert backbone.load_account.form == "random weights, seed 1"
+
+
+_EVIL = "from pathlib import Path\nPath(__file__).with_name('executed').touch()\n"
+
+
+def _change_json(path: Path, **entries: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize(
+    ("file", "entry"),
+    [
+        ("config.json", {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}),
+        ("config.json", {"AutoModel": "someone/elsewhere--evil.Model"}),
+        ("preprocessor_config.json", {"AutoImageProcessor": "evil.Processor"}),
+        ("preprocessor_config.json", {"AutoImageProcessor": [None, "evil.Fast"]}),
+    ],
+)
+def test_a_repositorys_code_is_never_asked_about_and_never_runs(
+    dinov2: nn.Module,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    known: bool,
+    file: str,
+    entry: dict[str, object],
+) -> None:
+    """Whoever would be asked says yes: without the explicit refusal the code runs."""
+    (tmp_path / "evil.py").write_text(_EVIL)
+    _change_json(tmp_path / file, auto_map=entry)
+    if not known:
+        _change_json(tmp_path / "config.json", model_type="nobody-knows-this")
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n" * 9))
+    with pytest.raises(
+        WeightsError, match=r"code of its own \(.*evil\..*Nothing was run"
+    ) as caught:
+        load_backbone(f"hf:{tmp_path}", offline=True)
+    assert caught.value.exit_code == 4
+    assert "plug-in" in str(caught.value)
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation"])
+def test_a_kernel_of_the_hub_is_code_too(dinov2: nn.Module, tmp_path: Path, key: str) -> None:
+    _change_json(tmp_path / "config.json", **{key: "someone/kernel"})
+    with pytest.raises(WeightsError, match=r"code of its own \(someone/kernel\)"):
+        load_backbone(f"hf:{tmp_path}", offline=True)
+
+
+def test_a_folder_given_as_weights_brings_no_code_either(dinov2: nn.Module, tmp_path: Path) -> None:
+    record = resolve(f"hf:{tmp_path}")
+    (tmp_path / "evil.py").write_text(_EVIL)
+    _change_json(tmp_path / "config.json", auto_map={"AutoModel": "evil.Model"})
+    with pytest.raises(WeightsError, match="code of its own"):
+        load_resolved(record, LoadOptions(weights=tmp_path, offline=True))
+    assert not (tmp_path / "executed").exists()
+
+
+def test_a_zip_bomb_in_a_model_folder_is_refused(dinov2: nn.Module, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").unlink()
+    torch.save(dinov2.state_dict(), tmp_path / "honest")
+    path = tmp_path / "pytorch_model.bin"
+    with (
+        zipfile.ZipFile(tmp_path / "honest") as old,
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for member in old.infolist():
+            new.writestr(member.filename, old.read(member))
+    with pytest.raises(WeightsError, match=r"pytorch_model\.bin is refused.*compressed"):
+        load_backbone(f"hf:{tmp_path}", offline=True)
+    (tmp_path / "honest").replace(path)
+    assert load_backbone(f"hf:{tmp_path}", offline=True).feature_dim == 32
