@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -23,9 +24,10 @@ from cxrlearn.backbones.weights import (
     verification,
 )
 from cxrlearn.errors import WeightsError
+from cxrlearn.runtime.strangers import StrangerError, strangers_code
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     import numpy as np
     from numpy.typing import NDArray
@@ -132,13 +134,35 @@ def build_network(resolved: ResolvedBackbone, seed: int = 0) -> nn.Module:
         raise WeightsError(f"{resolved.name}: its builder {builder!r} cannot be called")
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)  # torch.manual_seed would reach the GPUs' too
-        network = build(resolved)
+        with _own_or_strangers(resolved):
+            network = build(resolved)
     if not isinstance(network, nn.Module):
         raise WeightsError(
             f"{resolved.name}: its builder returned a {type(network).__name__}, expected a "
             "torch.nn.Module"
         )
     return network
+
+
+@contextmanager
+def _own_or_strangers(resolved: ResolvedBackbone) -> Iterator[None]:
+    """Run the network of a record; what a plug-in's raises becomes an error that names it.
+
+    Raises:
+        WeightsError: a plug-in's code failed.
+    """
+    builder = resolved.spec.builder
+    if isinstance(builder, str) and builder.startswith("cxrlearn."):
+        yield
+        return
+    try:
+        with strangers_code():
+            yield
+    except StrangerError as error:
+        raise WeightsError(
+            f"{resolved.name}: the code of this backbone, a plug-in, failed ({error}). "
+            "Report it to the plug-in's authors, or choose another --model."
+        ) from error
 
 
 def load_file(resolved: ResolvedBackbone, path: Path) -> tuple[nn.Module, LoadAccount]:
@@ -247,7 +271,7 @@ def _choice(resolved: ResolvedBackbone) -> str:
 def _prove_dim(backbone: Backbone, device: torch.device) -> None:
     """Run one black image through the network: features must have the width declared."""
     black = torch.zeros(1, 3, *backbone.record.preprocessing.input_size, device=device)
-    with torch.inference_mode():
+    with torch.inference_mode(), _own_or_strangers(backbone.record):
         features = backbone(black)
     if features.shape != (1, backbone.feature_dim):
         raise WeightsError(

@@ -1,7 +1,7 @@
 """Backbones of other packages, found through the entry point group `cxrlearn.backbones`.
 
 An entry point leads to a `BackboneSpec`, to a list of them, or to a callable that returns either.
-What goes wrong in a plug-in is kept as a message; it never stops cxrlearn.
+Whatever a plug-in raises, and where it asks to exit, is kept as a message; it never stops cxrlearn.
 """
 
 from __future__ import annotations
@@ -13,29 +13,12 @@ from typing import TYPE_CHECKING
 
 from cxrlearn.backbones.spec import BackboneSpec
 from cxrlearn.errors import CxrlearnError
+from cxrlearn.runtime.strangers import StrangerError, strangers_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 GROUP = "cxrlearn.backbones"
-
-# Importing a stranger's module can fail in any of these ways. A list in place of `Exception`, so
-# that a KeyboardInterrupt in disguise or a request to exit is not swallowed.
-_FAULTS = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    CxrlearnError,
-    ImportError,
-    LookupError,
-    NameError,
-    OSError,
-    RuntimeError,
-    SyntaxError,
-    TypeError,
-    ValueError,
-    Warning,
-)
 
 
 @dataclass(frozen=True)
@@ -69,9 +52,10 @@ def load_plugins(points: Iterable[EntryPoint], taken: frozenset[str]) -> Plugins
     used = set(taken)
     for point in points:
         try:
-            found = _specs_of(point.load())
-        except _FAULTS as error:
-            problems.append(_problem(point, f"{type(error).__name__}: {error}"))
+            with strangers_code():
+                found = _specs_of(point.load())
+        except (StrangerError, CxrlearnError) as error:
+            problems.append(_problem(point, str(error)))
             continue
         for spec in found:
             clash = sorted(used & {spec.name, *spec.aliases})
@@ -90,7 +74,7 @@ def _specs_of(loaded: object) -> list[BackboneSpec]:
         loaded = loaded()
     specs: list[BackboneSpec] = []
     for spec in loaded if isinstance(loaded, list | tuple) else [loaded]:
-        if not isinstance(spec, BackboneSpec):
+        if type(spec) is not BackboneSpec:  # a subclass could compute what is read later
             raise TypeError(f"expected a BackboneSpec, got {type(spec).__name__}")
         specs.append(spec)
     return specs

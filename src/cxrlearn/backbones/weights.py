@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from cxrlearn.backbones.spec import BuilderWeights, LibraryWeights, PackagedFile
 from cxrlearn.errors import WeightsError
+from cxrlearn.runtime.strangers import StrangerError, strangers_code
 
 if TYPE_CHECKING:
     from cxrlearn.backbones.spec import FileForm, ResolvedBackbone
@@ -141,8 +142,9 @@ def load_reference(reference: str) -> object:
     """
     module, _, name = reference.partition(":")
     try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        with strangers_code():
+            return getattr(import_module(module), name)
+    except StrangerError as error:
         raise WeightsError(f"a backbone's record points to {reference!r}: {error}") from error
 
 
@@ -174,7 +176,13 @@ def _given_file(resolved: ResolvedBackbone, path: Path) -> Path:
 
 def _packaged(resolved: ResolvedBackbone, source: PackagedFile) -> Path:
     find = load_reference(source.locate) if isinstance(source.locate, str) else source.locate
-    path = Path(str(find())) if callable(find) else Path(str(find))
+    try:
+        with strangers_code():
+            path = Path(str(find() if callable(find) else find))
+    except StrangerError as error:
+        raise WeightsError(
+            f"{resolved.name}: its package cannot say where its file is: {error}"
+        ) from error
     if not path.is_file():
         raise WeightsError(
             f"{resolved.name}: its package should hold {path}, which is not there. "

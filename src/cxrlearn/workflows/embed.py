@@ -164,7 +164,7 @@ def run_embed(
         images = _load_images(config, reporter)
     found = (
         resolve_target(name, config, config.output_dir, store=config.store, notify=reporter.notice)
-        for name in expand_models(config.model, config)
+        for name in expand_models(config.model, config, reporter.warning)
     )
     targets = list({target.file: target for target in found}.values())  # an alias is no second one
     with ExitStack() as locks:

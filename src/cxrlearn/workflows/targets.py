@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from cxrlearn.backbones.registry import list_specs, resolve
+from cxrlearn.backbones.registry import list_specs, plugin_problems, resolve
 from cxrlearn.backbones.spec import FileWeights, PackagedFile
 from cxrlearn.backbones.weights import content_hash, identity, locate
 from cxrlearn.errors import UsageError, WeightsError
@@ -150,8 +150,17 @@ def given_weights(
     return mine[0] if mine else None
 
 
-def expand_models(names: tuple[str, ...], settings: BackboneSettings) -> tuple[str, ...]:
+def expand_models(
+    names: tuple[str, ...],
+    settings: BackboneSettings,
+    notify: Callable[[str], None] = lambda _: None,
+) -> tuple[str, ...]:
     """Replace `all` by every backbone with a file whose weights are there; drop repetitions.
+
+    Args:
+        names: as given with --model.
+        settings: what else chooses weights.
+        notify: told of each plug-in that `all` leaves out because it does not work.
 
     Raises:
         UsageError: `all` found none.
@@ -159,6 +168,8 @@ def expand_models(names: tuple[str, ...], settings: BackboneSettings) -> tuple[s
     if "all" not in names:
         return tuple(dict.fromkeys(names))
     found = [spec.name for spec in list_specs() if _has_weights(spec.name, settings)]
+    for problem in plugin_problems():
+        notify(problem)
     if not found:
         raise UsageError(
             "--model all: no weights were found. `cxrlearn models list` says what is looked for."
