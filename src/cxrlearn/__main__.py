@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import signal
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from types import FrameType
+
 
 def main() -> None:
     """Run the command line."""
+    # Until a command runs there is nothing to save, and libraries that are interrupted while they
+    # are imported raise anything. Where SIGINT is ignored, as in background jobs, it stays so.
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _leave)
     from cxrlearn.cli.app import run  # noqa: PLC0415 - keeps `import cxrlearn.__main__` free of side effects
 
     run()
+
+
+def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature
+    """End the process at once, with the code that shells expect after Ctrl-C."""
+    os.write(2, b"error: interrupted.\n")
+    os._exit(130)
 
 
 if __name__ == "__main__":

@@ -11,9 +11,13 @@ from typing import ClassVar
 
 
 class CxrlearnError(Exception):
-    """Base of all errors that cxrlearn raises on purpose."""
+    """Base of all errors that cxrlearn raises on purpose; of several arguments, each is a line."""
 
     exit_code: ClassVar[int] = 1
+
+    def __str__(self) -> str:
+        """Return the lines of the message."""
+        return "\n".join(map(str, self.args))
 
 
 class UsageError(CxrlearnError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
+import signal
 import sys
 import tempfile
 import traceback
@@ -14,8 +14,10 @@ import typer
 import typer.core
 
 from cxrlearn.cli.console import Terminal
-from cxrlearn.errors import CxrlearnError
-from cxrlearn.runtime.signals import Terminated, terminate_as_exception
+from cxrlearn.cli.streams import StdoutClosedError, prepare_streams, result_written
+from cxrlearn.errors import CxrlearnError, DiskError
+from cxrlearn.runtime.memory import out_of_memory, out_of_memory_error
+from cxrlearn.runtime.signals import Terminated, interrupts_noted, terminate_as_exception
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,9 +35,17 @@ class _Commands(typer.core.TyperGroup):
     def main(self, *args: Any, **extra: Any) -> Any:  # noqa: ANN401 - as in Typer
         """Run the command that was typed; see `click.Command.main`."""
         try:
-            code = super().main(*args, **{**extra, "standalone_mode": False})
+            with result_written():  # also what Typer prints by itself: help
+                code = super().main(*args, **{**extra, "standalone_mode": False})
         except _USAGE_ERROR as error:
             sys.exit(_explain_typing(error))
+        except StdoutClosedError:
+            sys.exit(EXIT_CLOSED)
+        except SystemExit as left:  # of Typer or Rich, when nobody reads the help
+            closed = isinstance(left.__context__, BrokenPipeError)
+            sys.exit(EXIT_CLOSED if closed else left.code)
+        except DiskError as error:
+            sys.exit(_explain(error, debug=False))
         sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -59,7 +69,16 @@ app = typer.Typer(
 )
 
 HELPERS = "Helpers"
-EXIT_BUG, EXIT_INTERRUPTED, EXIT_TERMINATED = 1, 130, 143
+EXIT_BUG, EXIT_INTERRUPTED, EXIT_CLOSED, EXIT_TERMINATED = 1, 130, 141, 143
+_FOR_MEMORY = {
+    "embed": "Use a smaller --batch-size or fewer --workers. What was finished is kept; the same "
+    "command goes on.",
+    "probe": "Set --memory-limit: features beyond it are read from disk as needed.",
+    "finetune": "Use a smaller --batch-size, a larger --accumulate, or fewer --workers.",
+    "predict": "Use a smaller --batch-size or fewer --workers.",
+    "compare": "Compare fewer runs at once.",
+}
+"""What to do about a lack of memory, by command."""
 
 
 def _version(value: bool) -> None:
@@ -86,27 +105,45 @@ def guarded(command: Callable[P, R]) -> Callable[P, R]:
     def run_command(*args: P.args, **kwargs: P.kwargs) -> R:
         debug = bool(kwargs.get("debug"))
         try:
-            with terminate_as_exception():
-                return command(*args, **kwargs)
-        except typer.Exit:
+            with (
+                terminate_as_exception(),
+                interrupts_noted(signal.default_int_handler) as interrupts,
+            ):
+                return _run(command, interrupts, *args, **kwargs)
+        except (typer.Exit, StdoutClosedError):
             raise
-        except BrokenPipeError:  # `cxrlearn … | head`
-            sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
-            raise typer.Exit(0) from None
         except (Exception, KeyboardInterrupt, Terminated) as error:  # noqa: BLE001 - the only place
-            raise typer.Exit(_explain(error, debug=debug)) from None
+            code = _explain(error, debug=debug, command=command.__name__)
+            raise typer.Exit(code) from None
 
     return run_command
 
 
-def _explain(error: BaseException, *, debug: bool) -> int:
+def _run(command: Callable[P, R], interrupts: list[int], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Run a command. A library that is interrupted may raise anything: the cause is Ctrl-C."""
+    try:
+        return command(*args, **kwargs)
+    except (typer.Exit, StdoutClosedError, CxrlearnError):
+        raise
+    except Exception as error:
+        if interrupts:
+            raise KeyboardInterrupt from error
+        raise
+
+
+def _explain(error: BaseException, *, debug: bool, command: str = "") -> int:
     """Say what ended a command, and return its exit code."""
     if debug:
         traceback.print_exception(error)
+    else:
+        traceback.clear_frames(error.__traceback__)  # what they hold may be all the memory
     kept = f"{error}." if str(error) else "What was finished is kept; the same command goes on."
+    if out_of_memory(error):
+        advice = _FOR_MEMORY.get(command, "Close other programs, or use a larger machine.")
+        error = out_of_memory_error(error, advice)
     if isinstance(error, CxrlearnError):
         if str(error):  # else another process of the run says it
-            Terminal().error(str(error))
+            Terminal().error(*map(str, error.args))
         return error.exit_code
     if isinstance(error, KeyboardInterrupt):
         Terminal().error(f"interrupted. {kept}")
@@ -125,13 +162,14 @@ def _report_bug(error: BaseException) -> None:
         log.write(f"{sys.argv}\n")
         traceback.print_exception(error, file=log)
     Terminal().error(
-        f"this is a bug in cxrlearn ({type(error).__name__}: {error}). "
+        f"this is a bug in cxrlearn ({type(error).__name__}: {' '.join(str(error).split())}). "
         f"Please report it with {Path(log.name)}; --debug shows where it happened."
     )
 
 
 def run() -> None:
     """Register the commands and run the one that was typed."""
+    prepare_streams()
     from cxrlearn.cli import (  # noqa: F401 - each registers itself
         compare,
         demo,

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from cxrlearn.cli import options
 from cxrlearn.cli.app import HELPERS, app, guarded
 from cxrlearn.cli.console import Terminal
+from cxrlearn.cli.streams import shown
 from cxrlearn.errors import UsageError
 
 if TYPE_CHECKING:
@@ -151,12 +151,12 @@ def _width(grid: Grid) -> int:
 
 
 def _table(grid: Grid) -> Table:
-    table = Table(title=escape(grid.title), title_justify="left", box=None, pad_edge=False)
+    table = Table(title=shown(grid.title), title_justify="left", box=None, pad_edge=False)
     for place, heading in enumerate(grid.header):
         if place < grid.names:
-            table.add_column(escape(heading), overflow="fold")
+            table.add_column(shown(heading), overflow="fold")
         else:
-            table.add_column(escape(heading), justify="right", no_wrap=True)
+            table.add_column(shown(heading), justify="right", no_wrap=True)
     for row in grid.rows:
         if row.rule:
             table.add_row()
@@ -165,7 +165,7 @@ def _table(grid: Grid) -> Table:
 
 
 def _cell(cell: GridCell) -> str:
-    text = escape(_text(cell))
+    text = shown(_text(cell))
     return f"[bold]{text}[/bold]" if cell.bold else text
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import sys
 import time
-from contextlib import contextmanager, nullcontext
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, nullcontext, suppress
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
+
+from cxrlearn.cli.streams import printable, result_written, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,6 +28,17 @@ SPEED_SECONDS = 120.0
 """Rates and times left are estimated over so long: steps of large networks take their time."""
 
 
+class _SafeConsole(Console):
+    """Draws every text, cells of tables too, without controls that came with a name."""
+
+    def render_str(self, text: str, **settings: Any) -> Text:  # noqa: ANN401 - as in Rich
+        return super().render_str(printable(text, keep="\n"), **settings)
+
+    def on_broken_pipe(self) -> None:
+        """Raise the error, where Rich would exit."""
+        raise  # noqa: PLE0704 - Rich calls this while it handles the error
+
+
 class Terminal:
     """A `Reporter` that draws on the terminal, or writes plain lines where there is none."""
 
@@ -33,23 +46,28 @@ class Terminal:
         """Create the consoles; `quiet` keeps warnings and errors only."""
         self.quiet = quiet
         self.as_json = as_json
-        self._log = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._out = Console(highlight=False)
+        self._log = _SafeConsole(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+        self._out = _SafeConsole(highlight=False, emoji=False)
         self._open = 0
         self._bars: RichProgress | None = None
 
     def notice(self, message: str) -> None:
         """Say something the user should know."""
         if not self.quiet:
-            self._log.print(escape(message))
+            self._say("", "", printable(message))
 
     def warning(self, message: str) -> None:
         """Say what may make a number mean less than it seems."""
-        self._log.print(f"[yellow]warning:[/yellow] {escape(message)}")
+        self._say("warning: ", "yellow", printable(message))
 
-    def error(self, message: str) -> None:
-        """Say why the command stops."""
-        self._log.print(f"[bold red]error:[/bold red] {escape(message)}")
+    def error(self, *lines: str) -> None:
+        """Say why the command stops, in one line, or a line for each problem."""
+        self._say("error: ", "bold red", "\n".join(map(printable, lines)))
+
+    def _say(self, kind: str, style: str, text: str) -> None:
+        """Write on stderr; a message that cannot be shown is no reason to stop."""
+        with suppress(OSError):
+            self._log.print(Text.assemble((kind, style), text))
 
     @contextmanager
     def progress(self, title: str, total: int, *, unit: str = "images") -> Iterator[Progress]:
@@ -67,7 +85,7 @@ class Terminal:
                     task.finish()
                 return
             with nullcontext(self._bars) if self._bars is not None else self._live() as bars:
-                number = bars.add_task(escape(title), total=total, unit=unit, said="")
+                number = bars.add_task(shown(title), total=total, unit=unit, said="")
                 yield _BarTask(bars, number)
                 if inner:
                     bars.remove_task(number)
@@ -87,20 +105,24 @@ class Terminal:
     def show(self, *parts: Table | str) -> None:
         """Print a result for people on stdout, unless it is printed as JSON."""
         if not self.as_json:
-            for part in parts:
-                self._out.print(
-                    escape(part) if isinstance(part, str) else part, soft_wrap=isinstance(part, str)
-                )
+            with result_written():
+                for part in parts:
+                    if isinstance(part, str):
+                        self._out.print(printable(part), markup=False, soft_wrap=True)
+                    else:
+                        self._out.print(part)
 
     def show_text(self, text: str) -> None:
-        """Print exact text on stdout: settings, records."""
-        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        """Print lines on stdout as they are: settings, records."""
+        with result_written():
+            sys.stdout.write(printable(text.removesuffix("\n"), keep="\n\t") + "\n")
 
     def show_json(self, document: Mapping[str, object]) -> None:
         """Print a result as one JSON document on stdout, if asked for."""
         if self.as_json:
-            sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False))
-            sys.stdout.write("\n")
+            text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
+            with result_written():
+                sys.stdout.write(f"{printable(text, keep=chr(10), as_json=True)}\n")
 
 
 class _BarTask:
@@ -111,7 +133,7 @@ class _BarTask:
         self._bar.advance(self._task, amount)
 
     def describe(self, text: str) -> None:
-        self._bar.update(self._task, said=escape(text))
+        self._bar.update(self._task, said=shown(text))
 
 
 def _bars(console: Console) -> RichProgress:
@@ -125,7 +147,6 @@ def _bars(console: Console) -> RichProgress:
         TimeRemainingColumn,
     )
     from rich.table import Column
-    from rich.text import Text
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:

@@ -14,6 +14,7 @@ from rich.table import Table
 from cxrlearn.cli import options
 from cxrlearn.cli.app import HELPERS, app, guarded
 from cxrlearn.cli.console import Terminal
+from cxrlearn.cli.streams import shown
 
 if TYPE_CHECKING:
     from cxrlearn.backbones.check import CheckReport
@@ -44,10 +45,11 @@ def list_models(as_json: options.Json = False, debug: options.Debug = False) -> 
     table = Table("name", "variants", "features", box=None, pad_edge=False)
     table.add_column("weights", overflow="fold")  # a file's name is never cut short
     for spec in specs:
-        table.add_row(*(escape(cell) for cell in _row(spec)))
+        table.add_row(*(shown(cell) for cell in _row(spec)))
     terminal.show(
         table,
-        "\nAlso timm:NAME, torchvision:NAME and hf:REPOSITORY. `cxrlearn models show NAME` tells "
+        "",
+        "Also timm:NAME, torchvision:NAME and hf:REPOSITORY. `cxrlearn models show NAME` tells "
         "more.",
     )
     for problem in plugin_problems():

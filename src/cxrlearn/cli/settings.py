@@ -76,7 +76,7 @@ def _build(config: type[T], section: str, resolved: Resolved) -> T:
             return built
     values = {key: one.value for key, one in resolved.settings.items()}
     problems += other_problems(section, config, values)
-    raise UsageError("\n".join(dict.fromkeys(problems)))
+    raise UsageError(*dict.fromkeys(problems))
 
 
 def _complete_choice(section: str, resolved: Resolved) -> None:

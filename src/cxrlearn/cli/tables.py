@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich.markup import escape
 from rich.table import Table
 
+from cxrlearn.cli.streams import shown
 from cxrlearn.reports.findings import (
     after_findings,
     before_findings,
@@ -65,7 +65,7 @@ def _table(report: RunReport, result: SetReport) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     for label in evaluation.labels:
         ap = [_value(label.average_precision)] if precision else []
-        table.add_row(escape(label.name), _cell(label.auroc), *ap, *_counts(label))
+        table.add_row(shown(label.name), _cell(label.auroc), *ap, *_counts(label))
     table.add_section()
     what = f"macro, {len(evaluation.macro_labels)} labels"
     macro = [one.estimate for one in evaluation.averages
@@ -76,12 +76,12 @@ def _table(report: RunReport, result: SetReport) -> Table:
 
 
 def _plain_table(title: str) -> Table:
-    return Table(title=escape(title), title_justify="left", box=None, pad_edge=False)
+    return Table(title=shown(title), title_justify="left", box=None, pad_edge=False)
 
 
 def _cell(estimate: Estimate) -> str:
     mark = " *" if estimate.reason or estimate.cautions else ""
-    return escape(estimate_text(estimate)) + mark
+    return shown(estimate_text(estimate)) + mark
 
 
 def _value(estimate: Estimate | None) -> str:
@@ -114,7 +114,7 @@ def _section_table(section: Section) -> Table:
     for number, heading in enumerate(section.header):
         cells = (row[number] for row in section.rows)
         words = number == 0 or any(isinstance(cell, str) and len(cell) > _WORDS for cell in cells)
-        table.add_column(escape(heading), justify="left" if words else "right", overflow="fold")
+        table.add_column(shown(heading), justify="left" if words else "right", overflow="fold")
     for row in section.rows:
-        table.add_row(*(escape(cell) if isinstance(cell, str) else _cell(cell) for cell in row))
+        table.add_row(*(shown(cell) if isinstance(cell, str) else _cell(cell) for cell in row))
     return table

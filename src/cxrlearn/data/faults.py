@@ -58,7 +58,7 @@ class Faults:
             return
         lines = [self._line(*key, kind) for key, kind in self._kinds.items()]
         more = len(lines) - _SHOWN
-        raise DataError("\n".join([*lines[:_SHOWN], *([f"and {more} more"] if more > 0 else [])]))
+        raise DataError(*lines[:_SHOWN], *([f"and {more} more"] if more > 0 else []))
 
     def _line(self, column: str | None, what: str, kind: _Kind) -> str:
         places = [self._file]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
+from cxrlearn.errors import HardwareError
+
 _CGROUP = Path("/sys/fs/cgroup")
 _UNKNOWN = 8 * 2**30
 """Assumed where the system says nothing."""
@@ -23,6 +25,12 @@ def out_of_memory(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+
+
+def out_of_memory_error(error: BaseException, advice: str) -> HardwareError:
+    """Return the error for the user, with the words of the one that says how much was asked for."""
+    text = " ".join(str(error).split("\n")[0].split())[:200]
+    return HardwareError(f"out of memory{f' ({text})' if text else ''}. {advice}")
 
 
 def available_memory() -> int:

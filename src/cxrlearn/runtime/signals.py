@@ -1,4 +1,8 @@
-"""SIGTERM as an exception, so that a workflow can save what is finished before it stops."""
+"""SIGTERM as an exception, so that a workflow can save what is finished before it stops.
+
+And whether it was the user who interrupted: `KeyboardInterrupt` alone does not tell, and code that
+is interrupted while it is imported often raises something else.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
 
@@ -35,6 +39,34 @@ def terminate_as_exception() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def interrupts_noted(
+    handler: Callable[[int, FrameType | None], object] | None = None,
+) -> Iterator[list[int]]:
+    """Fill the list when Ctrl-C is pressed while the block runs.
+
+    Args:
+        handler: what happens then; None: what would have happened without this block. Where SIGINT
+            is ignored, as in background jobs, it stays so.
+    """
+    noted: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield noted
+        return
+    then = handler or before
+
+    def note(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        then(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _raise(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - signal's signature

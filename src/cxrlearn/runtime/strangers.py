@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING
 
 from cxrlearn.errors import CxrlearnError
 from cxrlearn.runtime.memory import out_of_memory
-from cxrlearn.runtime.signals import Terminated
+from cxrlearn.runtime.signals import Terminated, interrupts_noted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import FrameType
 
 
 class StrangerError(Exception):
@@ -32,7 +29,7 @@ def strangers_code() -> Iterator[None]:
         StrangerError: it raised anything, `SystemExit` and `KeyboardInterrupt` included.
         CxrlearnError: as that code raised it.
     """
-    with _interrupts_noted() as interrupts:
+    with interrupts_noted() as interrupts:
         try:
             with redirect_stdout(sys.stderr):
                 yield
@@ -43,23 +40,3 @@ def strangers_code() -> Iterator[None]:
                 raise
             text = " ".join(str(error).split())[:300]
             raise StrangerError(f"{type(error).__name__}: {text}".rstrip(": ")) from error
-
-
-@contextmanager
-def _interrupts_noted() -> Iterator[list[int]]:
-    """Fill the list when the user, rather than the code, interrupts."""
-    noted: list[int] = []
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield noted
-        return
-
-    def note(number: int, frame: FrameType | None) -> None:
-        noted.append(number)
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield noted
-    finally:
-        signal.signal(signal.SIGINT, before)

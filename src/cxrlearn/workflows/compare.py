@@ -97,7 +97,7 @@ class CompareConfig:
                 f"{self.output.name!r}."
             )
         if problems:
-            raise UsageError("\n".join(problems))
+            raise UsageError(*problems)
 
 
 def run_compare(config: CompareConfig, reporter: Reporter = SILENT) -> ComparisonReport:

@@ -101,7 +101,7 @@ class EmbedConfig:
                 "needs no file.",
             )
         if problems:
-            raise UsageError("\n".join(problems))
+            raise UsageError(*problems)
 
     def _source_problems(self) -> list[str]:
         manifests = [self.csv, self.train_csv, self.val_csv, *self.test_csv]

@@ -192,7 +192,7 @@ class FinetuneConfig:
             *name_problems(self.name),
         ]
         if problems:
-            raise UsageError("\n".join(problems))
+            raise UsageError(*problems)
 
     def _number_problems(self) -> list[str]:
         problems = least_problems(self, _LEAST)

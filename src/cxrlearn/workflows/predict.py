@@ -197,7 +197,7 @@ def _caution(run: FinishedRun, config: PredictConfig, reporter: Reporter) -> Non
         reporter.warning("--features-dir has no effect: a finetuned run reads images only.")
     unused = list(unused_weights(config.weights, (str(run.backbone["name"]),)))
     if unused and run.command == "probe":
-        raise UsageError("\n".join(unused))
+        raise UsageError(*unused)
     if run.backbone.get("random_weights") is not None:
         reporter.warning(
             f"{run.folder} has a backbone of random weights: predictions mean nothing."

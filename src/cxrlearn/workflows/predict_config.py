@@ -82,7 +82,7 @@ class PredictConfig:
             *self._output_problems(),
         ]
         if problems:
-            raise UsageError("\n".join(problems))
+            raise UsageError(*problems)
 
     def _missing(self) -> list[str]:
         problems = []

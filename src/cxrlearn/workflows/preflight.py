@@ -32,7 +32,7 @@ def all_problems(section: str, config: Any) -> Iterator[None]:  # noqa: ANN401 -
         ]
         if not more:
             raise
-        raise type(error)("\n".join([str(error), *more])) from error
+        raise type(error)(*error.args, *more) from error
 
 
 def other_problems(section: str, config: type, values: Mapping[str, object]) -> list[str]:

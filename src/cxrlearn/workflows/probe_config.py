@@ -174,7 +174,7 @@ class ProbeConfig:
         problems += effect_problems("probe", self, problems)
         problems += name_problems(self.name)
         if problems:
-            raise UsageError("\n".join(problems))
+            raise UsageError(*problems)
         object.__setattr__(self, "use_logreg", self.kind == "logreg")  # as saved with results
 
     @property

@@ -120,7 +120,7 @@ def resolve_settings(
     """
     resolved = lay_out(config, section, given, file=file, environment=environment)
     if resolved.problems:
-        raise UsageError("\n".join(resolved.problems))
+        raise UsageError(*resolved.problems)
     return resolved.settings
 
 
@@ -248,7 +248,7 @@ def read_sections(file: Path | None) -> dict[str, dict[str, object]]:
         if name not in SECTIONS or not isinstance(content[name], dict)
     ]
     if problems:
-        raise UsageError("\n".join(problems))
+        raise UsageError(*problems)
     return content
 
 
