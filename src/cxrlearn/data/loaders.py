@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cxrlearn.data.images import decode_radiograph, read_file
 from cxrlearn.errors import HardwareError, UnreadableImageError
+from cxrlearn.runtime.memory import ran_short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Container, Generator, Iterator
@@ -77,6 +78,8 @@ class DecodedImage:
     """What was read in another way than the file states."""
     failure: str | None = None
     """Why it could not be read."""
+    ran_short: bool = False
+    """It could not be read because this process cannot have more memory."""
 
 
 @dataclass(frozen=True)
@@ -113,10 +116,10 @@ class DecodeDataset(Dataset[DecodedImage]):
         try:
             radiograph = decode_radiograph(data, intensity=self.intensity)
             pictures = {number: self.rules[number](radiograph.pixels) for number in task.rules}
-        except UnreadableImageError as error:
-            return DecodedImage(done.position, failure=str(error))
-        except MemoryError:
-            return DecodedImage(done.position, failure="too large for the memory of this machine")
+        except (UnreadableImageError, MemoryError) as error:
+            return DecodedImage(
+                done.position, failure=failure_reason(error), ran_short=ran_short(error)
+            )
         return DecodedImage(
             done.position,
             done.content_hash,
@@ -126,6 +129,21 @@ class DecodeDataset(Dataset[DecodedImage]):
             radiograph.constant,
             radiograph.notices,
         )
+
+
+def failure_reason(error: UnreadableImageError | MemoryError) -> str:
+    """Return why an image could not be read, for the list of failures."""
+    if isinstance(error, MemoryError):
+        return "too large for the memory of this machine"
+    return str(error)
+
+
+def short_of_memory(path: str) -> HardwareError:
+    """Return the error that stops a run, as every other image would fail too."""
+    return HardwareError(
+        f"out of memory while decoding {path}. Use fewer --workers or a smaller --batch-size, or "
+        "close other programs. What was finished is kept."
+    )
 
 
 def modification_time(path: str) -> int:
@@ -166,7 +184,7 @@ def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Generator[Decode
     """Yield every image of the dataset, in order, decoded by `workers` processes (0: by this one).
 
     Raises:
-        HardwareError: a worker process died; the message says what to try.
+        HardwareError: a worker process died, or memory is used up; the message says what to try.
     """
     with warnings.catch_warnings():
         # The number of workers is the user's choice; torch would warn about more than cores.
@@ -188,7 +206,10 @@ def decode_in_order(dataset: DecodeDataset, *, workers: int) -> Generator[Decode
         except StopIteration:
             return
         while chunk:
-            yield chunk.popleft()
+            decoded = chunk.popleft()
+            if decoded.ran_short:
+                raise short_of_memory(dataset.tasks[decoded.position].path)
+            yield decoded
 
 
 _CALLERS = (signal.SIGINT, signal.SIGTERM)

@@ -21,8 +21,15 @@ from torch.utils.data import DataLoader, Dataset
 from cxrlearn.data.augmentation import NO_AUGMENTATION, Augmentation
 from cxrlearn.data.decoded_cache import DecodedCache, ImageFile
 from cxrlearn.data.images import decode_radiograph, read_file
-from cxrlearn.data.loaders import deaths_named, signals_held, start_worker
+from cxrlearn.data.loaders import (
+    deaths_named,
+    failure_reason,
+    short_of_memory,
+    signals_held,
+    start_worker,
+)
 from cxrlearn.errors import DiskError, UnreadableImageError, UsageError
+from cxrlearn.runtime.memory import ran_short
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -251,6 +258,8 @@ class _Read(NamedTuple):
     failures: list[tuple[int, str]]
     image_notices: list[tuple[int, str]]
     notices: list[str]
+    short: str
+    """An image that did not fit because this process cannot have more memory, or nothing."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,14 +277,13 @@ class _Decoder(Dataset[_Read]):
         failures: list[tuple[int, str]] = []
         said: list[tuple[int, str]] = []
         notices: list[str] = []
+        short = ""
         for row in map(int, rows):
             try:
                 picture = self._picture(row, said, notices)
-            except UnreadableImageError as error:
-                failures.append((row, str(error)))
-                continue
-            except MemoryError:
-                failures.append((row, "too large for the memory of this machine"))
+            except (UnreadableImageError, MemoryError) as error:
+                failures.append((row, failure_reason(error)))
+                short = short or (self.images.paths[row] if ran_short(error) else "")
                 continue
             kept.append(row)
             pictures.append(
@@ -285,7 +293,12 @@ class _Decoder(Dataset[_Read]):
         for place, picture in zip(pixels, pictures, strict=True):
             place[0] = picture
         return _Read(
-            torch.tensor(kept, dtype=torch.int64), torch.from_numpy(pixels), failures, said, notices
+            torch.tensor(kept, dtype=torch.int64),
+            torch.from_numpy(pixels),
+            failures,
+            said,
+            notices,
+            short,
         )
 
     def _picture(
@@ -363,6 +376,8 @@ def _read(
     for rows in parts:
         with training_deaths_named():
             read = next(stream)
+        if read.short:
+            raise short_of_memory(read.short)
         for row, reason in read.failures:
             loading.on_failure(row, reason)
         for row, notice in read.image_notices:

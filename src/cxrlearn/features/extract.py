@@ -15,6 +15,7 @@ from cxrlearn.backbones.preprocessing import normalise
 from cxrlearn.errors import FeatureFileError, HardwareError
 from cxrlearn.features.fingerprint import AUTO
 from cxrlearn.features.replay import recorded
+from cxrlearn.runtime.memory import out_of_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -153,7 +154,9 @@ class Extractor:
     def _memory_named(self) -> Iterator[None]:
         try:
             yield
-        except torch.OutOfMemoryError as error:
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
             raise HardwareError(
                 f"{self.device} has too little memory for batches of {self.batch_size}. "
                 "Use a smaller --batch-size; finished features are kept."

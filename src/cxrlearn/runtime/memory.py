@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import mmap
 from pathlib import Path
 
 from cxrlearn.errors import HardwareError
@@ -10,12 +11,15 @@ from cxrlearn.errors import HardwareError
 _CGROUP = Path("/sys/fs/cgroup")
 _UNKNOWN = 8 * 2**30
 """Assumed where the system says nothing."""
+_SPARE = 2**30
+"""A process that can still have so many bytes is not short of memory; no image needs them."""
 _CACHE = ("active_file", "inactive_file")
 """Parts of a container's memory that only keep files read before, and give way when needed."""
 
 
-_WORDS = ("can't allocate memory", "Cannot allocate memory", "out of memory", "not enough memory")
-"""What torch's allocators, HDF5 and the system say, in errors of a general kind."""
+_WORDS = ("can't allocate memory", "Cannot allocate memory", "out of memory", "not enough memory",
+          "failed to map segment from shared object")  # fmt: skip
+"""What torch's allocators and the system say, in errors of a general kind."""
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -24,7 +28,23 @@ def out_of_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _WORDS)
+    general = isinstance(error, RuntimeError | ImportError)
+    return general and any(words in str(error) for words in _WORDS)
+
+
+def ran_short(error: BaseException) -> bool:
+    """Tell whether an error means that this process cannot have more memory.
+
+    A damaged file can ask for more than any machine has; that is a fault of the file.
+    """
+    causes = [one for one in (error, error.__cause__) if one is not None]
+    if not any(out_of_memory(one) for one in causes):
+        return False
+    try:
+        mmap.mmap(-1, _SPARE).close()
+    except OSError:
+        return True
+    return False
 
 
 def out_of_memory_error(error: BaseException, advice: str) -> HardwareError:

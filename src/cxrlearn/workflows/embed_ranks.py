@@ -8,6 +8,7 @@ import queue
 import signal
 import threading
 import time
+import traceback
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 import cxrlearn.errors
 from cxrlearn.errors import CxrlearnError, HardwareError
 from cxrlearn.runtime.devices import resolve_device, usable_cores
+from cxrlearn.runtime.memory import out_of_memory, out_of_memory_error
 from cxrlearn.runtime.signals import Terminated, terminate_as_exception
 from cxrlearn.workflows.embed import Outcome, Work
+from cxrlearn.workflows.finetune_relay import bug_of_worker, spoken_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -113,6 +116,9 @@ def _collect(
         elif kind == "error":
             name, text = content
             raise getattr(cxrlearn.errors, name)(f"{ranks[number]}: {text}")
+        elif kind == "bug":
+            text, trace = content
+            raise bug_of_worker(f"{ranks[number]}: {text}", trace)
         else:
             del waiting[number]
             for work, outcome in zip(works, content, strict=True):
@@ -216,7 +222,14 @@ def _rank_main(
                 workers=config.workers // ranks,
             )
     except CxrlearnError as error:
-        messages.put((number, "error", (type(error).__name__, str(error))))
+        messages.put((number, "error", spoken_error(error)))
+    except Exception as error:  # noqa: BLE001 - the caller raises it
+        if out_of_memory(error):
+            short = out_of_memory_error(error, "Use a smaller --batch-size or fewer --workers.")
+            messages.put((number, "error", ("HardwareError", str(short))))
+        else:
+            text = f"{type(error).__name__}: {error}"
+            messages.put((number, "bug", (text, traceback.format_exc())))
     except Terminated:
         messages.cancel_join_thread()
         os._exit(128 + signal.SIGTERM)

@@ -6,11 +6,12 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-
 from cxrlearn.errors import HardwareError
+from cxrlearn.runtime.memory import out_of_memory
 
 if TYPE_CHECKING:
+    import torch
+
     from cxrlearn.workflows.finetune_config import FinetuneConfig
 
 
@@ -49,7 +50,7 @@ class memory_named:  # noqa: N801 - a context manager that reads as a function
         Raises:
             HardwareError: the device has too little memory.
         """
-        if isinstance(error, torch.OutOfMemoryError):
+        if error is not None and out_of_memory(error):
             raise HardwareError(
                 f"{self._device} has too little memory for batches of {self._config.batch_size} "
                 f"in {self._config.accumulate} parts. Raise --accumulate, or use a smaller "

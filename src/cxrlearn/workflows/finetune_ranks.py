@@ -22,6 +22,7 @@ from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 from cxrlearn.errors import CxrlearnError, HardwareError
 from cxrlearn.runtime.devices import resolve_device, usable_cores
 from cxrlearn.runtime.events import SILENT
+from cxrlearn.runtime.memory import out_of_memory, out_of_memory_error
 from cxrlearn.runtime.signals import Terminated
 from cxrlearn.runtime.stop_request import stop_on_signals
 from cxrlearn.training.distributed import (
@@ -53,6 +54,7 @@ SENDING_SECONDS = 10
 """How long the last words of a worker may take to be sent."""
 _BUG, _STOPPED, _SILENCED = 1, 3, 4
 """Exit codes of a worker: failed as no other error is, saved and left, waits for no lost peer."""
+_FOR_MEMORY = "Use a smaller --batch-size, a larger --accumulate, or fewer --workers."
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -253,6 +255,10 @@ def _last_words(
             messages.put(("lost", f"{own_name} lost the others ({what_peers_said(error)})."))
             time.sleep(LAST_WORDS_SECONDS)  # whoever has died is to be noticed first
             _leave(messages, _SILENCED)
+        if out_of_memory(error):
+            short = out_of_memory_error(error, _FOR_MEMORY)
+            messages.put(("error", ("HardwareError", f"{own_name}: {short}")))
+            _leave(messages, short.exit_code)
         said = f"{own_name}: {type(error).__name__}: {error}"
         messages.put(("bug", (said, traceback.format_exc())))
         _leave(messages, _BUG)

@@ -36,6 +36,13 @@ def spoken_error(error: CxrlearnError) -> tuple[str, str]:
     return next(ours), str(error)
 
 
+def bug_of_worker(text: str, trace: str) -> WorkerError:
+    """Return the error that shows a worker's traceback where tracebacks are shown."""
+    bug = WorkerError(text)
+    bug.__cause__ = _RemoteTracebackError(f"\n{trace}")
+    return bug
+
+
 class Relay:
     """A thread that hears what the workers say while the launcher waits for them."""
 
@@ -108,10 +115,7 @@ class Relay:
             name, text = content
             self.error = self.error or getattr(cxrlearn.errors, name)(text)
         elif kind == "bug":
-            text, trace = content
-            bug = WorkerError(text)
-            bug.__cause__ = _RemoteTracebackError(f"\n{trace}")
-            self.error = self.error or bug
+            self.error = self.error or bug_of_worker(*content)
         elif kind == "lost":
             self.lost = self.lost or content
         elif kind == "stopped":

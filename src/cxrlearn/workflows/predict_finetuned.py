@@ -11,6 +11,7 @@ import numpy as np
 
 from cxrlearn.errors import HardwareError, TrainingError
 from cxrlearn.runtime.atomic import write_text
+from cxrlearn.runtime.memory import out_of_memory
 from cxrlearn.workflows.finetune_files import BEST
 from cxrlearn.workflows.image_notices import report_images
 from cxrlearn.workflows.predict_probe import Scores
@@ -177,7 +178,9 @@ def score_finetuned(
         for batch in batches:
             try:
                 logits = model.model(batch.pixels.to(device, non_blocking=True))
-            except torch.OutOfMemoryError as error:
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
                 raise HardwareError(
                     f"{device} has too little memory for batches of {config.batch_size}. Use a "
                     "smaller --batch-size."

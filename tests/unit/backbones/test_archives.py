@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 
 from cxrlearn.backbones.checkpoint import check_container, read_checkpoint
 from cxrlearn.errors import HardwareError, WeightsError
+from tests.support.memory import little_memory
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 STATE = {"w": torch.arange(600.0), "b": torch.ones(3)}
@@ -218,24 +219,8 @@ def test_a_safetensors_header_of_a_wrong_length_is_refused(tmp_path: Path, lengt
         read_checkpoint(path)
 
 
-@pytest.fixture
-def little_memory() -> Iterator[Callable[[int], None]]:
-    """Limit this process to what it has now and so many bytes more."""
-    before = resource.getrlimit(resource.RLIMIT_AS)
-
-    def limit(more: int) -> None:
-        with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123
-            used = int(statm.read().split()[0]) * resource.getpagesize()
-        resource.setrlimit(resource.RLIMIT_AS, (used + more, before[1]))
-
-    yield limit
-    resource.setrlimit(resource.RLIMIT_AS, before)
-
-
 @pytest.mark.parametrize("form", ["zip", "legacy", "safetensors"])
-def test_an_honest_file_that_does_not_fit_is_no_damaged_file(
-    tmp_path: Path, form: str, little_memory: Callable[[int], None]
-) -> None:
+def test_an_honest_file_that_does_not_fit_is_no_damaged_file(tmp_path: Path, form: str) -> None:
     path = tmp_path / "big.pt"
     state = {"w": torch.zeros(50_000_000)}
     if form == "safetensors":
@@ -243,7 +228,9 @@ def test_an_honest_file_that_does_not_fit_is_no_damaged_file(
     else:
         torch.save(state, path, _use_new_zipfile_serialization=form == "zip")
     del state
-    little_memory(100_000_000)
-    with pytest.raises(HardwareError, match=r"not enough memory to read .*big\.pt") as caught:
+    with (
+        little_memory(100_000_000),
+        pytest.raises(HardwareError, match=r"not enough memory to read .*big\.pt") as caught,
+    ):
         read_checkpoint(path)
     assert caught.value.exit_code == 7

@@ -2,7 +2,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cxrlearn.runtime.memory import available_memory, of_container, of_machine
+import pytest
+
+from cxrlearn.errors import UnreadableImageError
+from cxrlearn.runtime.memory import (
+    available_memory,
+    of_container,
+    of_machine,
+    out_of_memory,
+    ran_short,
+)
+from tests.support.memory import little_memory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,3 +47,27 @@ def test_the_machine_says_in_kib(tmp_path: Path) -> None:
     assert of_machine(file) == 3072
     file.write_text("MemTotal: 9 kB\n")
     assert of_machine(file) == of_machine(tmp_path / "nothing") == 8 * 2**30
+
+
+def test_the_words_of_every_library_are_understood() -> None:
+    import numpy as np
+    import torch
+
+    for ask in (lambda: np.empty(2**60), lambda: torch.empty(2**58), lambda: bytearray(2**60)):
+        with pytest.raises((MemoryError, RuntimeError)) as caught:
+            ask()
+        assert out_of_memory(caught.value)
+    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"))
+    assert out_of_memory(OSError(12, "Cannot allocate memory"))
+    assert not out_of_memory(RuntimeError("shapes do not fit"))
+
+
+def test_a_file_that_asks_for_the_absurd_is_told_from_a_lack_of_memory() -> None:
+    damaged = UnreadableImageError("damaged PNG")
+    damaged.__cause__ = MemoryError()
+    assert not ran_short(damaged)
+    assert not ran_short(MemoryError())
+    with little_memory(10**8):
+        assert ran_short(damaged)
+        assert ran_short(MemoryError())
+        assert not ran_short(UnreadableImageError("damaged PNG"))
