@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 
 from cxrlearn.errors import WeightsError
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -290,7 +291,8 @@ def _nothing_fits(content: object, forms: Sequence[FileForm]) -> str:
     if not isinstance(content, Mapping):
         held = f"a {type(content).__name__}"
     else:
-        held = f"{len(content)} entries ({_some([repr(str(key)) for key in content])})"
+        keys = _some([repr(str(key)) for key in content])
+        held = f"{counted(len(content), 'entry', 'entries')} ({keys})"
     return f"nothing in it fits. Expected {wanted}; the file holds {held}."
 
 

@@ -10,6 +10,7 @@ import typer
 from cxrlearn.cli import options
 from cxrlearn.cli.app import app, guarded
 from cxrlearn.cli.console import Terminal, duration
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from cxrlearn.workflows.embed import EmbedResult
@@ -94,7 +95,8 @@ def _render(result: EmbedResult, terminal: Terminal) -> None:
             if count
         ]
         terminal.show(
-            f"{file.file}: {file.rows:,} images, {file.dim} features each ({', '.join(parts)})"
+            f"{file.file}: {counted(file.rows, 'image')}, {file.dim} features each "
+            f"({', '.join(parts)})"
         )
     computed = sum(file.computed for file in result.files)
     if computed:
@@ -124,8 +126,8 @@ def report_failures(failed: dict[str, str], terminal: Terminal) -> None:
     if not failed:
         return
     terminal.warning(
-        f"{len(failed)} images could not be read; they have no features and are tried again next "
-        "time:"
+        f"{counted(len(failed), 'image')} could not be read and got no features; the next run "
+        "tries again:"
     )
     for name in sorted(failed)[:SHOWN_FAILURES]:
         terminal.warning(f"  {name}: {failed[name]}")

@@ -15,6 +15,7 @@ from cxrlearn.cli import options
 from cxrlearn.cli.app import HELPERS, app, guarded
 from cxrlearn.cli.console import Terminal
 from cxrlearn.cli.streams import shown
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from cxrlearn.backbones.check import CheckReport
@@ -217,10 +218,7 @@ def _render_check(report: CheckReport, terminal: Terminal, *, verbose: bool) -> 
         needed = "tensors, all that the network needs"
         rows.append(("loaded", f"{loaded} {needed}; {report.parameters:,} parameters"))
     dropped = Counter(key.detail for key in account.keys if key.role == "dropped")
-    rows += [
-        ("dropped", f"{count} key{'s' if count > 1 else ''}: {why}")
-        for why, count in dropped.items()
-    ]
+    rows += [("dropped", f"{counted(count, 'key')}: {why}") for why, count in dropped.items()]
     rows += [
         (
             "feature",

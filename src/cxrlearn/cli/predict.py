@@ -11,6 +11,7 @@ from cxrlearn.cli import options
 from cxrlearn.cli.app import HELPERS, app, guarded
 from cxrlearn.cli.console import Terminal, duration
 from cxrlearn.cli.embed import EXIT_FAILED_IMAGES, SHOWN_FAILURES
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from cxrlearn.workflows.predict import PredictResult
@@ -77,12 +78,12 @@ def predict(
 
 def _render(result: PredictResult, terminal: Terminal) -> None:
     count, failed = len(result.table.image_ids), len(result.failed)
-    parts = [f"{count:,} images", *([f"{failed:,} failed"] if failed else [])]
+    parts = [counted(count, "image"), *([f"{failed:,} failed"] if failed else [])]
     terminal.show(f"{result.output}: {', '.join(parts)}; {', '.join(result.run.labels)}")
     terminal.show(*_decisions(result))
     terminal.notice(f"took {duration(result.seconds)}")
     if failed:
-        terminal.warning(f"{failed} images could not be read; their rows say why:")
+        terminal.warning(f"{counted(failed, 'image')} could not be read; the table says why:")
         for name in sorted(result.failed)[:SHOWN_FAILURES]:
             terminal.warning(f"  {name}: {result.failed[name]}")
         if failed > SHOWN_FAILURES:
@@ -121,5 +122,5 @@ def _decisions(result: PredictResult) -> list[str]:
 def _render_saliency(overlays: int, folder: str, terminal: Terminal) -> None:
     from cxrlearn.workflows.predict_saliency import CAUTION
 
-    terminal.show(f"{folder}: {overlays:,} overlays, listed in saliency.csv")
+    terminal.show(f"{folder}: {counted(overlays, 'overlay')}, listed in saliency.csv")
     terminal.notice(CAUTION)

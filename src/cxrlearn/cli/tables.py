@@ -16,6 +16,7 @@ from cxrlearn.reports.findings import (
 )
 from cxrlearn.reports.protocol import backbone_sentence, protocol_sentences, short_protocol
 from cxrlearn.reports.sections import curve_section, run_sections, set_sections
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import Estimate, LabelResult
@@ -45,8 +46,8 @@ def result_tables(report: RunReport, *, details: bool = False) -> list[Table | s
     said = protocol_sentences(report) if details else short_protocol(report)
     parts += ["", backbone_sentence(report), *said]
     parts += [
-        f"{split.name}: {split.rows - split.used} of {split.rows} images are left out, they have "
-        "no features."
+        f"{split.name}: {split.rows - split.used:,} of {counted(split.rows, 'image')} left out: no "
+        "features."
         for split in report.splits
         if split.used < split.rows
     ]
@@ -67,7 +68,7 @@ def _table(report: RunReport, result: SetReport) -> Table:
         ap = [_value(label.average_precision)] if precision else []
         table.add_row(shown(label.name), _cell(label.auroc), *ap, *_counts(label))
     table.add_section()
-    what = f"macro, {len(evaluation.macro_labels)} labels"
+    what = f"macro, {counted(len(evaluation.macro_labels), 'label')}"
     macro = [one.estimate for one in evaluation.averages
              if (one.average, one.metric) == ("macro", "average_precision")]  # fmt: skip
     ap = [f"[bold]{_value(macro[0])}[/bold]"] if precision and macro else []

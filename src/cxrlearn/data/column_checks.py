@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from cxrlearn.data.faults import Faults, counted, quoted
+from cxrlearn.data.faults import Faults, quoted
 from cxrlearn.data.findings import separator_of
 from cxrlearn.data.label_cells import (
     NEGATIVE,
@@ -18,6 +18,7 @@ from cxrlearn.data.label_cells import (
     word,
 )
 from cxrlearn.errors import DataError, UsageError
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from cxrlearn.data.columns import PATH_NAMES, is_image_name, plain_name
-from cxrlearn.data.faults import Faults, counted, listed_rows
+from cxrlearn.data.faults import Faults, listed_rows
 from cxrlearn.errors import DataError
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -81,16 +81,6 @@ def listed_rows(rows: Sequence[int]) -> str:
     return f"rows {first}" + (f" and {more:,} more" if more > 0 else "")
 
 
-def counted(number: int, noun: str) -> str:
-    """Return "1 row", "2 rows", "1,000 rows".
-
-    Example:
-        >>> counted(1, "image"), counted(1200, "image")
-        ('1 image', '1,200 images')
-    """
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
 def quoted(names: Iterable[str], *, most: int = 40) -> str:
     """Return names for a sentence: 'a', 'b' and 3 more."""
     listed = [repr(name) for name in names]

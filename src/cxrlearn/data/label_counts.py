@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from cxrlearn.data.faults import counted
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

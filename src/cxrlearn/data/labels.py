@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrlearn.data.column_checks import where
-from cxrlearn.data.faults import Faults, counted, did_you_mean, quoted
+from cxrlearn.data.faults import Faults, did_you_mean, quoted
 from cxrlearn.data.findings import findings_of
 from cxrlearn.data.label_cells import (
     NEGATIVE,
@@ -33,6 +33,7 @@ from cxrlearn.data.tasks import (
     define_task,
     suggest_class_columns,
 )
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from cxrlearn.data.columns import ColumnChoice, ColumnRoles, find_roles
-from cxrlearn.data.faults import Faults, counted
+from cxrlearn.data.faults import Faults
 from cxrlearn.data.image_ids import image_id, path_on_disk
 from cxrlearn.data.images import is_image_candidate
 from cxrlearn.data.path_mends import PathMends
@@ -25,6 +25,7 @@ from cxrlearn.data.patients import FROM_PATH, names_nobody, patients_of_paths
 from cxrlearn.data.sex_and_view import plain_sex, plain_view
 from cxrlearn.data.tables import read_table
 from cxrlearn.errors import DataError
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -22,6 +22,7 @@ from cxrlearn.reports.latex import comparison_latex
 from cxrlearn.runtime.atomic import disk_errors, write_text
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.outputs import beginning, refuse_to_overwrite
+from cxrlearn.runtime.words import counted
 from cxrlearn.workflows.compare_groups import (
     Group,
     group_sets,
@@ -118,8 +119,8 @@ def run_compare(config: CompareConfig, reporter: Reporter = SILENT) -> Compariso
     sentences += refusals(groups, common_rows=config.common_rows) + patient_warnings(groups)
     sets = []
     for group in groups:
-        images = len(group.truth.image_ids)
-        reporter.notice(f"{group.name}: {len(group.members)} runs on {images:,} images")
+        images = counted(len(group.truth.image_ids), "image")
+        reporter.notice(f"{group.name}: {counted(len(group.members), 'run')} on {images}")
         sets.append(_compare(group, runs, config))
     report = ComparisonReport(
         tuple(run.about for run in runs), tuple(sets), config.labels, tuple(sentences)

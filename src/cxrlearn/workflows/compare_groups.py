@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrlearn.reports.findings import and_list
+from cxrlearn.runtime.words import counted
 from cxrlearn.workflows.compare_runs import Run, RunSet, select_labels, select_rows
 
 if TYPE_CHECKING:
@@ -80,13 +81,13 @@ def _disagreement(a: Predictions, b: Predictions) -> str | None:
         counts = len(set(a.image_ids) - set(b.image_ids)), len(set(b.image_ids) - set(a.image_ids))
         first = min(set(a.image_ids) ^ set(b.image_ids))
         return (
-            f"{counts[0]:,} of {len(a.image_ids):,} images are only in the former and "
+            f"{counts[0]:,} of {counted(len(a.image_ids), 'image')} are only in the former and "
             f"{counts[1]:,} of {len(b.image_ids):,} only in the latter, such as {first}"
         )
     differs = ~_equal_truth(a, select_labels(b, a.names))
     if differs.any():
         first = a.image_ids[int(np.argmax(differs))]
-        return f"the truth of {int(differs.sum()):,} images differs, such as {first}"
+        return f"the truth differs for {counted(int(differs.sum()), 'image')}, such as {first}"
     return None
 
 
@@ -110,6 +111,8 @@ def refusals(groups: Sequence[Group], *, common_rows: bool) -> list[str]:
         for other in others:
             why = _disagreement(first.truth, other.truth)
             offer = "" if common_rows else " --common-rows compares on the rows they share."
+            if set(first.truth.names) != set(other.truth.names):
+                offer = " To compare them, fit both with the same --class-columns."
             said.append(
                 f"{name}: {_names(first)} and {_names(other)} are not compared: "
                 f"{why or 'one run has the set twice'}.{offer}"

@@ -28,6 +28,7 @@ from cxrlearn.features.rows import empty_index
 from cxrlearn.features.store import read_failed, read_index, read_info
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
+from cxrlearn.runtime.words import counted
 from cxrlearn.workflows.image_notices import report_images
 from cxrlearn.workflows.targets import expand_models, resolve_target
 
@@ -314,8 +315,8 @@ def _recover(target: Target, reporter: Reporter) -> Target:
         )
     if broken:
         reporter.notice(
-            f"{len(broken)} damaged parts of {file.name} were dropped; their images are computed "
-            "again."
+            f"{counted(len(broken), 'damaged part')} of {file.name} dropped; what was in there is "
+            "computed again."
         )
     if not parts:
         return target
@@ -330,7 +331,7 @@ def _recover(target: Target, reporter: Reporter) -> Target:
         return target
     failed = read_failed(file) if file.is_file() else {}
     rows = merge(file, fingerprint, parts[-1][1].provenance, failed=failed)
-    reporter.notice(f"going on after an interruption: {file.name} holds {rows:,} images.")
+    reporter.notice(f"going on after an interruption: {file.name} holds {counted(rows, 'image')}.")
     return replace(target, fingerprint=fingerprint)
 
 
@@ -347,8 +348,8 @@ def _announce(works: Sequence[Work], reporter: Reporter) -> None:
             continue
         free = shutil.disk_usage(folder).free
         line = (
-            f"{work.target.tag}: {len(work.todo):,} images, up to {needed / 1e9:.1f} GB of disk "
-            "while it runs"
+            f"{work.target.tag}: {counted(len(work.todo), 'image')}, up to {needed / 1e9:.1f} GB "
+            "of disk while it runs"
         )
         if free < needed:
             reporter.warning(f"{line}; only {free / 1e9:.1f} GB are free in {folder}.")

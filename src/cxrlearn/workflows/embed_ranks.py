@@ -18,6 +18,7 @@ from cxrlearn.errors import CxrlearnError, HardwareError
 from cxrlearn.runtime.devices import resolve_device, usable_cores
 from cxrlearn.runtime.memory import out_of_memory, out_of_memory_error
 from cxrlearn.runtime.signals import Terminated, terminate_as_exception
+from cxrlearn.runtime.words import counted
 from cxrlearn.workflows.embed import Outcome, Work
 from cxrlearn.workflows.finetune_relay import bug_of_worker, spoken_error
 
@@ -76,7 +77,7 @@ def compute_on_ranks(works: Sequence[Work], config: EmbedConfig, reporter: Repor
         ranks.append(_Rank(number, name, process))
     total = len({image for work in works for image in work.todo})
     try:
-        with reporter.progress(f"embedding on {len(ranks)} workers", total) as progress:
+        with reporter.progress(f"embedding on {counted(len(ranks), 'worker')}", total) as progress:
             _collect(ranks, messages, works, reporter, progress)
     finally:
         _stop(ranks)

@@ -22,6 +22,7 @@ from cxrlearn.data.training_batches import (
 )
 from cxrlearn.errors import DataError
 from cxrlearn.features.fingerprint import PIXEL_RULES
+from cxrlearn.runtime.words import counted
 from cxrlearn.workflows.probe_data import SplitData
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class StudyImages:
         kept = np.array([row for row in range(len(manifest)) if row not in failed], dtype=np.intp)
         if len(kept) == 0:
             raise DataError(
-                f"none of the {len(manifest):,} images of {split} can be used "
+                f"none of the {counted(len(manifest), 'image')} of {split} can be used "
                 f"({manifest.image_ids[0]}: {failed[0]}). Check --image-root and the paths in the "
                 "manifest."
             )

@@ -13,6 +13,7 @@ from cxrlearn.runtime.atomic import disk_errors
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.folders import carry_over
 from cxrlearn.runtime.provenance import provenance
+from cxrlearn.runtime.words import counted
 from cxrlearn.training.position import Position
 from cxrlearn.workflows.evaluate_splits import evaluate_splits
 from cxrlearn.workflows.finetune_data import study_images
@@ -268,7 +269,7 @@ class _Run:
             at = result.position
             self.stage.stop.leave(
                 f"saved in {trainer.folder / LAST}, in epoch {at.epoch + 1} after {at.step} of "
-                f"{trainer.steps} steps; the same command with --resume goes on"
+                f"{counted(trainer.steps, 'step')}; the same command with --resume goes on"
             )
         if result.position.best_epoch is None:  # no validation: the last weights are taken
             trainer.save("best", result.position)

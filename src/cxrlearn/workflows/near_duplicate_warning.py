@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrlearn.evaluation.near_duplicates import near_duplicates
+from cxrlearn.runtime.words import agreeing, counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,7 +34,8 @@ def near_duplicate_warnings(data: Mapping[str, SplitData]) -> tuple[str, ...]:
         if len(found.rows):
             row, twin = int(found.rows[0]), int(found.twins[0])
             sentences.append(
-                f"{len(found.rows):,} images of {name} look nearly the same as one of train to "
+                f"{counted(len(found.rows), 'image')} of {name} "
+                f"{agreeing(len(found.rows), 'looks', 'look')} nearly the same as one of train to "
                 f"this backbone (cosine from {found.similarity.min():.4f}; such as "
                 f"{split.image_ids[row]} and {train.image_ids[twin]}): look at them."
             )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxrlearn.data.columns import OFF
-from cxrlearn.data.faults import counted
 from cxrlearn.data.patients import (
     counted_ids,
     crowded,
@@ -13,6 +12,7 @@ from cxrlearn.data.patients import (
     other_spellings,
 )
 from cxrlearn.data.splits import FRACTIONS, SETS, patient_overlap
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cxrlearn.errors import UsageError
+from cxrlearn.reports.document import REPORT
 from cxrlearn.runtime.devices import device_problems, usable_cores
 from cxrlearn.workflows.setting_values import NamedPath
 from cxrlearn.workflows.study_settings import effect_problems
@@ -87,7 +88,12 @@ class PredictConfig:
     def _missing(self) -> list[str]:
         problems = []
         if self.run is None:
-            problems.append("--run is missing: which finished run? Its folder, or its name.")
+            names = sorted(file.parent.name for file in self.output_dir.glob(f"*/{REPORT}"))
+            there = ", ".join(names[:10]) + (f" and {len(names) - 10} more" if names[10:] else "")
+            problems.append(
+                "--run is missing: which finished run? Its folder, or its name. "
+                f"Runs in {self.output_dir}/: {there or 'none'}."
+            )
         if self.csv is None and self.images is None:
             problems.append("no images: give --csv FILE or --images DIR.")
         if self.csv is not None and self.images is not None:

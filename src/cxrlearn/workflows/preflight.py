@@ -54,7 +54,7 @@ def other_problems(section: str, config: type, values: Mapping[str, object]) -> 
             with suppress(*_CONFUSED):
                 stage(unchecked)
         except CxrlearnError as error:
-            found.append(str(error))
+            found += map(str, error.args)
     return found
 
 

@@ -11,6 +11,7 @@ from cxrlearn.data.faults import quoted
 from cxrlearn.evaluation.metrics import auroc_score
 from cxrlearn.reports.schema import CurveMacroReport, CurveMissingReport, CurvePointReport
 from cxrlearn.runtime.events import SILENT
+from cxrlearn.runtime.words import counted
 from cxrlearn.workflows.probe_evaluate import OFF, score_split
 from cxrlearn.workflows.probe_fit import fit_probe
 from cxrlearn.workflows.subsets import PatientOrder
@@ -62,8 +63,8 @@ def label_efficiency(
                 progress.advance()
     if unfinished:
         reporter.warning(
-            f"the solver stopped before it had converged in {unfinished} of the {fits} fits of the "
-            "label-efficiency curve: raise --max-iter."
+            f"the solver stopped before it had converged in {unfinished} of the "
+            f"{counted(fits, 'fit')} of the label-efficiency curve: raise --max-iter."
         )
     points = [
         point

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cxrlearn.data.faults import counted
 from cxrlearn.data.missing_images import missing_images_hint
 from cxrlearn.errors import DataError
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

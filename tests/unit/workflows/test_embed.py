@@ -631,7 +631,7 @@ def test_a_part_torn_by_a_power_cut_is_computed_again(
     part = min(folder.file.with_name("tiny-test.h5.parts").iterdir())
     part.write_bytes(part.read_bytes()[:-1000])
     assert counts(folder.one()) == (COUNT - 4, 0, 4, 0)
-    assert any("1 damaged parts" in line for line in folder.listener.notices)
+    assert any("1 damaged part" in line for line in folder.listener.notices)
     assert everything(folder.file) == everything(folder.path / "whole/tiny-test.h5")
 
 

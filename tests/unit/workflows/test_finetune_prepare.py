@@ -46,7 +46,7 @@ def test_a_picture_in_two_splits_is_a_warning_and_under_strict_an_error(study: S
     )
     listener = Listener()
     prepared = prepare(config_of(study), listener)
-    said = "1 image files are both in train and in test, with the same content: results on test"
+    said = "1 image file is both in train and in test, with the same content: results on test"
     assert [one[: len(said)] for one in listener.warnings] == [said]
     assert prepared.warnings == tuple(listener.warnings)
     with pytest.raises(DataError, match="with the same content"):
