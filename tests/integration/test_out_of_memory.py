@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.support.cli import done, refused
+from tests.support.cli import refused
 from tests.support.memory import little_memory
-from tests.support.small_study import FAST, Study, embedded_study
+from tests.support.small_study import Study, embedded_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,15 +45,6 @@ def test_a_picture_that_does_not_fit_is_named_and_is_no_damaged_picture(
         message = refused(7, "embed", "--workers", workers, cwd=study.folder)
     assert "p00_0.png" in message
     assert "--workers" in message
-
-
-def test_a_probe_that_does_not_fit(study: Study) -> None:
-    """The warm-up imports and loads what a probe needs: then nothing can be had."""
-    done("probe", *FAST, cwd=study.folder)
-    with little_memory(0):
-        message = refused(7, "probe", "--name", "b", "--replicates", 5_000, cwd=study.folder)
-    assert message.startswith("out of memory")
-    assert "--memory-limit" in message
 
 
 def test_a_training_step_that_does_not_fit(study: Study) -> None:

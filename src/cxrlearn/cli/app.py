@@ -16,7 +16,7 @@ import typer.core
 from cxrlearn.cli.console import Terminal
 from cxrlearn.cli.streams import StdoutClosedError, prepare_streams, result_written
 from cxrlearn.errors import CxrlearnError, DiskError
-from cxrlearn.runtime.memory import out_of_memory, out_of_memory_error
+from cxrlearn.runtime.memory import can_have, out_of_memory, out_of_memory_error
 from cxrlearn.runtime.signals import Terminated, interrupts_noted, terminate_as_exception
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ app = typer.Typer(
 
 HELPERS = "Helpers"
 EXIT_BUG, EXIT_INTERRUPTED, EXIT_CLOSED, EXIT_TERMINATED = 1, 130, 141, 143
+_LITTLE = 16 * 2**20
+"""Without so many bytes nothing works."""
 _FOR_MEMORY = {
     "embed": "Use a smaller --batch-size or fewer --workers. What was finished is kept; the same "
     "command goes on.",
@@ -133,12 +135,14 @@ def _run(command: Callable[P, R], interrupts: list[int], *args: P.args, **kwargs
 
 def _explain(error: BaseException, *, debug: bool, command: str = "") -> int:
     """Say what ended a command, and return its exit code."""
+    # Without memory libraries raise anything, most of all while they are imported.
+    short = out_of_memory(error) or (isinstance(error, Exception) and not can_have(_LITTLE))
     if debug:
         traceback.print_exception(error)
     else:
         traceback.clear_frames(error.__traceback__)  # what they hold may be all the memory
     kept = f"{error}." if str(error) else "What was finished is kept; the same command goes on."
-    if out_of_memory(error):
+    if short and not isinstance(error, CxrlearnError):
         advice = _FOR_MEMORY.get(command, "Close other programs, or use a larger machine.")
         error = out_of_memory_error(error, advice)
     if isinstance(error, CxrlearnError):

@@ -61,8 +61,8 @@ def _table(report: RunReport, result: SetReport) -> Table:
     table.add_column("label", overflow="fold")
     table.add_column("AUROC", no_wrap=True)
     precision = any(label.average_precision is not None for label in evaluation.labels)
-    counted = "(patients)" if evaluation.unit == "patient" else "(images)"
-    for heading in (*(["AP"] if precision else []), "pos", counted, "known"):
+    of_whom = "(patients)" if evaluation.unit == "patient" else "(images)"
+    for heading in (*(["AP"] if precision else []), "pos", of_whom, "known"):
         table.add_column(heading, justify="right", no_wrap=True)
     for label in evaluation.labels:
         ap = [_value(label.average_precision)] if precision else []

@@ -38,13 +38,16 @@ def ran_short(error: BaseException) -> bool:
     A damaged file can ask for more than any machine has; that is a fault of the file.
     """
     causes = [one for one in (error, error.__cause__) if one is not None]
-    if not any(out_of_memory(one) for one in causes):
-        return False
+    return any(out_of_memory(one) for one in causes) and not can_have(_SPARE)
+
+
+def can_have(size: int) -> bool:
+    """Tell whether this process may have `size` bytes more."""
     try:
-        mmap.mmap(-1, _SPARE).close()
+        mmap.mmap(-1, size).close()
     except OSError:
-        return True
-    return False
+        return False
+    return True
 
 
 def out_of_memory_error(error: BaseException, advice: str) -> HardwareError:

@@ -19,6 +19,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from cxrlearn.errors import CxrlearnError, UsageError
+from cxrlearn.training.waiting import Waiting, said_if_long, waiting_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -126,35 +127,58 @@ def _first_host(environment: Mapping[str, str]) -> str | None:
 
 
 @contextmanager
-def joined(place: Place, device: torch.device) -> Iterator[ProcessRanks]:
-    """Join the other ranks, and leave them in the end: over NCCL on GPUs, else over gloo."""
+def joined(
+    place: Place, device: torch.device, say: Callable[[str], None] = lambda _: None
+) -> Iterator[ProcessRanks]:
+    """Join the other ranks, and leave them in the end: over NCCL on GPUs, else over gloo.
+
+    Args:
+        place: which rank this is.
+        device: where it computes.
+        say: told for whom this rank waits, when that takes long.
+    """
     point = meeting_point(os.environ)
     os.environ.update(point)
     if device.type == "cuda":
         torch.cuda.set_device(device)
-    found, _, _ = next(rendezvous("env://", place.rank, place.world_size, timeout=TIMEOUT))
-    store = PrefixStore("cxrlearn", found)  # an agent keeps its own notes there
-    distributed.init_process_group(
-        # gloo carries what lies in the CPU's memory beside NCCL.
-        "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
-        store=PrefixStore(name_of_group(store, place), store),
-        rank=place.rank,
-        world_size=place.world_size,
-        timeout=TIMEOUT,
-    )
+    late: list[int] = [] if place.rank == 0 else [0]
+
+    def sentence(seconds: float) -> str:
+        where = f" (they meet at {point['MASTER_ADDR']}, port {point['MASTER_PORT']})"
+        return waiting_sentence(place.rank, place.world_size, late, seconds) + where
+
+    with said_if_long(say, sentence):
+        # Of one rank: rank 0 does not wait here, where nobody could say for whom.
+        found, _, _ = next(rendezvous("env://", place.rank, 1, timeout=TIMEOUT))
+        store = PrefixStore("cxrlearn", found)  # an agent keeps its own notes there
+        store = PrefixStore(name_of_group(store, place, late), store)
+        distributed.init_process_group(
+            # gloo carries what lies in the CPU's memory beside NCCL.
+            "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo",
+            store=store,
+            rank=place.rank,
+            world_size=place.world_size,
+            timeout=TIMEOUT,
+        )
     try:
-        yield ProcessRanks(place.rank, place.world_size)
+        with Waiting(place.rank, place.world_size, store, say) as waiting:
+            yield ProcessRanks(place.rank, place.world_size, waiting)
     finally:
         distributed.destroy_process_group()
 
 
-def name_of_group(store: Store, place: Place) -> str:
+def name_of_group(store: Store, place: Place, late: list[int] | None = None) -> str:
     """Agree with the other ranks on a name for their group that none before them has had.
 
     An agent of torchrun that starts its processes again keeps its store, and in it the addresses
     of those that have gone; and the agents of several machines count restarts each on its own. So
     every rank calls with a word of its own, and rank 0 answers whatever it finds until all have
     heard: what earlier processes have left there is answered in vain.
+
+    Args:
+        store: shared by all ranks.
+        place: which rank this is.
+        late: on rank 0, kept to the ranks that have not called yet.
 
     Raises:
         DistError: a rank did not come within `TIMEOUT`.
@@ -170,8 +194,11 @@ def name_of_group(store: Store, place: Place) -> str:
     while store.add(f"{name}/heard", 0) < len(calls):
         if time.monotonic() > give_up:
             raise distributed.DistStoreError(f"{len(calls)} others were expected, and did not come")
+        missing = [call for call in calls if not store.check([call])]
+        if late is not None:
+            late[:] = [int(call.removeprefix("call/")) for call in missing]
         for call in calls:
-            if store.check([call]):
+            if call not in missing:
                 store.set(f"answer/{str(store.get(call), 'ascii')}", name)
         time.sleep(POLL_SECONDS)
     return name
@@ -185,6 +212,8 @@ class ProcessRanks:
     """Which one this is, from 0."""
     world_size: int = 1
     """How many they are; 1: no group is needed."""
+    waiting: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Open while this rank waits for the others."""
     _shared: DistributedDataParallel | None = field(default=None, repr=False)
 
     def sum(self, values: Sequence[float]) -> list[float]:
@@ -192,7 +221,8 @@ class ProcessRanks:
         if self.world_size == 1:
             return list(values)
         total = torch.tensor(list(values), dtype=torch.float64)
-        distributed.all_reduce(total)
+        with self.waiting():
+            distributed.all_reduce(total)
         return [float(value) for value in total]
 
     def hold_gradients(
@@ -238,7 +268,8 @@ class ProcessRanks:
         if self.world_size == 1:
             return [own]
         found: list[Any] = [None] * self.world_size
-        distributed.all_gather_object(found, own)
+        with self.waiting():
+            distributed.all_gather_object(found, own)
         return found
 
     def gather_to_first(self, own: T) -> list[T]:
@@ -246,7 +277,8 @@ class ProcessRanks:
         if self.world_size == 1:
             return [own]
         found: list[Any] | None = [None] * self.world_size if self.rank == 0 else None
-        distributed.gather_object(own, found)
+        with self.waiting():
+            distributed.gather_object(own, found)
         return found or []
 
     def from_first(self, make: Callable[[], T]) -> T:
@@ -262,7 +294,8 @@ class ProcessRanks:
 
         self.together(fill)
         if self.world_size > 1:
-            distributed.broadcast_object_list(made, src=0)
+            with self.waiting():
+                distributed.broadcast_object_list(made, src=0)
         first: T = made[0]
         return first
 

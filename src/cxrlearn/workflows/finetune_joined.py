@@ -40,7 +40,7 @@ def train_joined(config: FinetuneConfig, place: Place, reporter: Reporter) -> Fi
     device = _own_device(config, place, os.environ)
     heard = reporter if place.rank == 0 else SILENT
     torch.set_num_threads(max(1, usable_cores() // place.local_size))
-    with _losses_explained(), _said_once(place), joined(place, device) as ranks:
+    with _losses_explained(), _said_once(place), joined(place, device, reporter.warning) as ranks:
         # Agents on several machines count restarts each on its own.
         if any(ranks.gather(config.resume)):
             config = replace(config, resume=True, overwrite=False)

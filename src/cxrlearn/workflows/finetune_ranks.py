@@ -214,7 +214,8 @@ def _work(
     heard: Reporter = Messenger(messages) if rank == 0 else SILENT
     with stop_on_signals(patient=True) as stop, _last_words(messages, rank, devices):
         device = resolve_device(devices[rank])
-        with joined(Place(rank, count, rank, count), device) as ranks:
+        place, say = Place(rank, count, rank, count), Messenger(messages).warning
+        with joined(place, device, say) as ranks:
             result = train_and_report(config, prepared, Stage(ranks, device, count, stop, heard))
         if rank == 0:
             messages.put(("result", result))
