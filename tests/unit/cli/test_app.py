@@ -45,7 +45,7 @@ def test_an_interrupted_import_that_raises_something_else_is_ctrl_c(
 
 def test_debug_shows_where_an_error_came_from(capsys: pytest.CaptureFixture[str]) -> None:
     @guarded
-    def command(debug: bool) -> None:
+    def command(*, debug: bool) -> None:
         raise DiskError("the disk is full" if debug else "")
 
     with pytest.raises(typer.Exit):
