@@ -14,9 +14,10 @@ from itertools import accumulate, combinations
 from typing import TYPE_CHECKING
 
 from cxrlearn.data.column_checks import where
-from cxrlearn.data.faults import Faults, counted, listed_rows, quoted
+from cxrlearn.data.faults import Faults, listed_rows, quoted
 from cxrlearn.data.patients import counted_ids, nameless
 from cxrlearn.errors import DataError
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
