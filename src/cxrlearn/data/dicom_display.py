@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 FEW_LEVELS = 100
 """Fewer grey values are few, if the picture's own range would give half as many again."""
-NARROW = 100
+NARROW = 128
 """Grey values between the 1st and 99th percentile, likewise."""
 SATURATED = 0.75
-"""A larger share of the pixels in black or white is nearly all; half of it is much."""
-ALIKE, UNLIKE = 0.9, 0.5
+"""A larger share of the pixels in black or white is nearly all; a third of it is much."""
+ALIKE, UNLIKE = 0.93, 0.5
 """Correlation with the picture in its own range: below the first, much saturation is too much;
 below the second, the setting shows something else than the picture."""
 
@@ -76,7 +76,7 @@ def _fault(share: Float, own: Float, levels: Levels) -> str | None:
     inner = counts * ((values > values.min()) & (values < values.max()))
     saturated = float((inner * ((grey == 0) | (grey == 255))).sum() / max(1, inner.sum()))
     alike = _correlation(grey, best, counts)
-    if saturated > SATURATED or (saturated > SATURATED / 2 and alike < ALIKE):
+    if saturated > SATURATED or (saturated > SATURATED / 3 and alike < ALIKE):
         return f"makes {saturated:.0%} of the picture black or white"
     return "shows another picture than the stored values" if abs(alike) < UNLIKE else None
 
