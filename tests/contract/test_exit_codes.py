@@ -504,6 +504,35 @@ def test_a_run_that_is_being_written_is_refused(study: Study) -> None:
     assert not (study.folder / "runs/mine").exists()
 
 
+def test_a_run_that_another_probe_is_writing_is_refused(study: Study) -> None:
+    with writer_lock(study.folder / "runs" / "mine"):
+        message = refused(5, "probe", *FAST, "--name", "mine", cwd=study.folder)
+    assert message.startswith("runs/mine is being written by process ")
+    assert not (study.folder / "runs/mine").exists()
+
+
+def test_features_without_their_images_are_enough_to_probe_and_predict(
+    study: Study,
+) -> None:
+    shutil.rmtree(study.folder / "images")
+    before = study.features.read_bytes()
+    outcome = done("probe", *FAST, cwd=study.folder)
+    assert "44 of 44 images are not on disk" in outcome.err
+    assert study.features.read_bytes() == before
+    assert [path.name for path in study.features.parent.glob("*.h5*")] == ["cxr-tiny.h5"]
+    outcome = done("predict", "--run", "cxr-tiny-logreg", "--csv", "test.csv", cwd=study.folder)
+    assert "12 of 12 images are not on disk" in outcome.err
+    assert study.features.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["predict", "compare"])
+def test_an_output_with_a_name_that_no_disk_takes(study: Study, command: str) -> None:
+    done("probe", *FAST, "-q", cwd=study.folder)
+    given = ("--run", "cxr-tiny-logreg", "--csv", "test.csv") if command == "predict" else FAST
+    message = refused(8, command, *given, "-o", "x" * 300 + ".csv", cwd=study.folder)
+    assert "file name too long" in message
+
+
 def test_a_feature_file_of_other_settings_is_refused(study: Study) -> None:
     message = refused(5, "embed", "--intensity", "minmax", "-q", cwd=_with_tag_of(study, "minmax"))
     assert "was made with other settings" in message

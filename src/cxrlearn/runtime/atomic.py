@@ -22,8 +22,19 @@ _FULL = {
     errno.EFBIG: "file size limit",
     errno.EDQUOT: "quota used up",
 }
-_REFUSED = {errno.EACCES, errno.EPERM, errno.EROFS}
-_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR}
+_REASONS = _FULL | {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.EEXIST: "a file stands where a folder is needed",
+    errno.ENOTDIR: "a file stands where a folder is needed",
+    errno.EISDIR: "a folder stands where a file is needed",
+    errno.EROFS: "read-only file system",
+    errno.EIO: "input/output error",
+    errno.ENAMETOOLONG: "file name too long",
+    errno.ELOOP: "too many symbolic links",
+    errno.ESTALE: "stale file handle",
+    errno.EBUSY: "device or resource busy",
+}
 
 _hook: Callable[[str], None] | None = None
 
@@ -48,26 +59,11 @@ def disk_errors(path: Path, rescue: str) -> Iterator[None]:
     """
     try:
         yield
-    except OSError as error:
-        full = _full_reason(error)
-        if full is not None:
-            raise DiskError(f"cannot write {path}: {full}. {rescue}") from error
-        if error.errno in _REFUSED:
-            raise DiskError(f"cannot write {path}: permission denied. {rescue}") from error
-        if error.errno in _IN_THE_WAY:
-            raise DiskError(
-                f"cannot write {path}: a file stands where a folder is needed. {rescue}"
-            ) from error
-        if error.errno == errno.EISDIR:
-            raise DiskError(
-                f"cannot write {path}: a folder stands where a file is needed. {rescue}"
-            ) from error
-        raise
-    except RuntimeError as error:  # h5py, when closing a file on a full disk
-        full = _full_reason(error)
-        if full is None:
+    except (OSError, RuntimeError) as error:  # RuntimeError: h5py, when closing on a full disk
+        reason = _full_reason(error) or _REASONS.get(getattr(error, "errno", None) or 0)
+        if reason is None:
             raise
-        raise DiskError(f"cannot write {path}: {full}. {rescue}") from error
+        raise DiskError(f"cannot write {path}: {reason}. {rescue}") from error
 
 
 def _full_reason(error: OSError | RuntimeError) -> str | None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cxrlearn.errors import FeatureFileError, UsageError
+from cxrlearn.backbones.registry import resolve
+from cxrlearn.errors import FeatureFileError, UsageError, WeightsError
 from cxrlearn.features.fingerprint import AUTO
 from cxrlearn.features.store import read_info, read_rows
 from cxrlearn.probes.model import LogisticFit
@@ -15,7 +16,7 @@ from cxrlearn.probes.saved import SavedProbe, load_probe
 from cxrlearn.workflows.cached_rows import cached_rows
 from cxrlearn.workflows.embed import images_of
 from cxrlearn.workflows.embed_config import EmbedConfig
-from cxrlearn.workflows.targets import resolve_target
+from cxrlearn.workflows.targets import Target, resolve_target
 
 if TYPE_CHECKING:
     from typing import Literal
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from cxrlearn.runtime.events import Reporter
     from cxrlearn.workflows.predict_config import PredictConfig
     from cxrlearn.workflows.predict_run import FinishedRun
-    from cxrlearn.workflows.targets import Target
 
 _ROWS_AT_ONCE = 8192
 _NOT_EMBEDDED = "it has no features"
@@ -82,7 +82,17 @@ def open_probe(run: FinishedRun, config: PredictConfig, reporter: Reporter) -> P
         precision=run.settings.get("precision", AUTO),
         output_dir=config.features_dir,
     )
-    model = ProbeModel(probe, *_same_features(run, probe, embedding, reporter))
+    try:
+        model = ProbeModel(probe, *_same_features(run, probe, embedding, reporter))
+    except WeightsError:
+        target = None if config.weights else _cached_features(run, probe, embedding)
+        if target is None:
+            raise
+        reporter.notice(
+            f"the weights of {embedding.model[0]} are not here; only images whose features are in "
+            f"{target.file} can be scored."
+        )
+        return ProbeModel(probe, target, embedding)
     return _same_precision(run, model, reporter)
 
 
@@ -173,6 +183,25 @@ def _same_features(
             return target, replace(embedding, store=store)
         found = made.weights
     raise FeatureFileError(_other_features(run, found))
+
+
+def _cached_features(run: FinishedRun, probe: SavedProbe, embedding: EmbedConfig) -> Target | None:
+    """Return the feature file that the probe was fitted on, if it is here."""
+    file = embedding.output_dir / f"{run.backbone['tag']}.h5"
+    if not file.is_file():
+        return None
+    found = read_info(file).fingerprint
+    if found.digest != probe.meta.fingerprint:
+        return None
+    resolved = resolve(
+        embedding.model[0],
+        arch=embedding.arch,
+        pretrained_on=embedding.pretrained_on,
+        features=embedding.features,
+        preprocessing=embedding.preprocessing,
+        offline=True,
+    )
+    return Target(resolved, None, None, found, embedding.precision, file.stem, file)
 
 
 def _other_features(run: FinishedRun, found: str) -> str:

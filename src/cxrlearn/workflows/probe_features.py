@@ -17,8 +17,9 @@ from cxrlearn.features.stored_rows import StoredRows
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.memory import available_memory
 from cxrlearn.workflows.cached_rows import cached_rows
-from cxrlearn.workflows.embed import adopt, images_of
+from cxrlearn.workflows.embed import images_of
 from cxrlearn.workflows.embed_config import EmbedConfig
+from cxrlearn.workflows.embed_recover import adopt
 from cxrlearn.workflows.setting_values import NamedPath
 from cxrlearn.workflows.shared_images import warn_of_missing_images, warn_of_shared_images
 from cxrlearn.workflows.targets import Target, resolve_target
@@ -196,6 +197,7 @@ def load_features(config: ProbeConfig, sets: ImageSets, reporter: Reporter) -> P
 
     Raises:
         DataError: a split has no image with features.
+        FeatureFileError: the feature file is damaged, or was made with other settings.
         CxrlearnError: whatever `run_embed` raises.
     """
     target = find_target(config, reporter)

@@ -86,6 +86,27 @@ def test_a_folder_in_the_place_of_a_file_is_a_disk_error(tmp_path: Path) -> None
     assert [file.name for file in tmp_path.iterdir()] == ["there"]
 
 
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [
+        (errno.EROFS, "read-only file system"),
+        (errno.EIO, "input/output error"),
+        (errno.ENAMETOOLONG, "file name too long"),
+    ],
+)
+def test_what_else_a_disk_refuses_is_said_in_its_words(
+    tmp_path: Path, number: int, reason: str
+) -> None:
+    with pytest.raises(DiskError, match=rf"cannot write .*x: {reason}\. Kept\."):  # noqa: SIM117
+        with disk_errors(tmp_path / "x", "Kept."):
+            raise OSError(number, "No")
+
+
+def test_a_name_that_is_too_long_is_a_disk_error(tmp_path: Path) -> None:
+    with pytest.raises(DiskError, match="file name too long"):
+        write_text(tmp_path / ("x" * 300), "text", step="any")
+
+
 def test_a_folder_that_may_not_be_written_is_a_disk_error(tmp_path: Path) -> None:
     with pytest.raises(DiskError, match="permission denied"), disk_errors(tmp_path / "x", "Kept."):
         raise PermissionError(errno.EACCES, "Permission denied")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from cxrlearn import read_features
-from cxrlearn.errors import DataError, UsageError, WeightsError
+from cxrlearn.errors import DataError, FeatureFileError, UsageError, WeightsError
 from cxrlearn.features.stored_rows import StoredRows
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.workflows.datasets import load_sets
@@ -162,6 +163,15 @@ def test_training_features_that_are_all_the_same_are_shouted_about(
     listener = Listener()
     load_features(settings, load_sets(settings, SILENT), listener)
     assert any("all 24 training images have the same" in text for text in listener.warnings)
+
+
+def test_features_of_other_weights_under_the_same_name_are_refused(study: Study) -> None:
+    with edited(study.features) as content:
+        found = json.loads(content.attrs["fingerprint"]) | {"weights": "sha256:" + "ab" * 32}
+        content.attrs["fingerprint"] = json.dumps(found, sort_keys=True, separators=(",", ":"))
+    settings = config(study)
+    with pytest.raises(FeatureFileError, match=r"made with other settings \(weights: sha256:abab"):
+        load_features(settings, load_sets(settings, SILENT), SILENT)
 
 
 def test_the_only_feature_file_says_which_backbone(study: Study) -> None:
