@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -117,7 +118,7 @@ class PredictConfig:
             )
         if self.overwrite:
             return problems
-        if self.output.is_file():
+        if os.path.isfile(self.output):  # noqa: PTH113 - Path's raises where a name is too long
             problems.append(f"{self.output} is there already: --overwrite it, or name an --output.")
         if self.saliency is not None and self.saliency.is_dir() and any(self.saliency.iterdir()):
             problems.append(f"--saliency {self.saliency} holds files already: --overwrite them.")
