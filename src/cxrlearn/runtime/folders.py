@@ -88,10 +88,8 @@ def _exchange(one: Path, other: Path) -> bool:
     with suppress(AttributeError, OSError):
         renameat2 = ctypes.CDLL(None, use_errno=True).renameat2
         paths = os.fsencode(one), os.fsencode(other)
-        return (
-            renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], ctypes.c_uint(_RENAME_EXCHANGE))
-            == 0
-        )
+        flags = ctypes.c_uint(_RENAME_EXCHANGE)
+        return int(renameat2(_AT_FDCWD, paths[0], _AT_FDCWD, paths[1], flags)) == 0
     return False
 
 
