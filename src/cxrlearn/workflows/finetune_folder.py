@@ -66,6 +66,11 @@ def refuse_other_settings(folder: Path, config: FinetuneConfig) -> None:
     refuse_other_run(folder, "finetune", text, may_differ=MAY_DIFFER, overwrite=config.overwrite)
 
 
+def folder_apart(folder: Path) -> Path:
+    """Return the hidden folder in which a run is trained that will overwrite another."""
+    return folder.with_name(f".{folder.name}.training")
+
+
 def training_folder(folder: Path, config: FinetuneConfig, identity: Identity) -> Path:
     """See to it that nothing of worth would be lost, and return the folder to train in.
 
@@ -78,7 +83,7 @@ def training_folder(folder: Path, config: FinetuneConfig, identity: Identity) ->
         UsageError: it was made with other settings, or would be lost; how to go on.
         DiskError: a folder cannot be written.
     """
-    apart = folder.with_name(f".{folder.name}.training")
+    apart = folder_apart(folder)
     with disk_errors(folder, "What was there before is untouched."):
         if config.overwrite:
             _remove(apart)

@@ -33,6 +33,7 @@ from cxrlearn.training.distributed import (
     what_peers_said,
 )
 from cxrlearn.workflows.finetune_files import LAST
+from cxrlearn.workflows.finetune_folder import folder_apart
 from cxrlearn.workflows.finetune_joined import GO_ON
 from cxrlearn.workflows.finetune_relay import Messenger, Relay, WorkerError, spoken_error
 from cxrlearn.workflows.finetune_run import FinetuneResult, Stage, train_and_report
@@ -68,8 +69,8 @@ def train_on_workers(
         CxrlearnError: what a worker reported.
         WorkerError: a bug showed in a worker; that is never tried again.
     """
-    left, last = config.max_restarts, prepared.folder / LAST
-    before = _version(last)
+    left, places = config.max_restarts, (prepared.folder, folder_apart(prepared.folder))
+    before = [_version(place / LAST) for place in places]
     while True:
         try:
             return _launch(config, devices, prepared, reporter)
@@ -78,7 +79,7 @@ def train_on_workers(
                 raise HardwareError(f"{death} {GO_ON}") from death
             left -= 1
             # What lies there from a run before is none of this run's progress.
-            if _version(last) != before:
+            if [_version(place / LAST) for place in places] != before:
                 config = replace(config, resume=True, overwrite=False)
             how = "Going on from the last checkpoint" if config.resume else "Starting anew"
             reporter.warning(f"{death} {how}; {left} more times.")
