@@ -76,7 +76,7 @@ def _swap(folder: Path, new: Path, old: Path) -> None:
         folder.rename(old)  # for a moment there is neither; `_recover` knows
         try:
             new.rename(folder)
-        except OSError:
+        except BaseException:  # Ctrl-C, too
             old.rename(folder)
             raise
 
