@@ -55,10 +55,9 @@ def check_run_files(folder: Path, document: Mapping[str, Any], *, models: bool =
         TrainingError: the same of a probe, a model or a checkpoint.
     """
     provenance = document.get("provenance")
-    expected = provenance.get("report_sha256") if isinstance(provenance, dict) else None
-    if expected is None:
+    if not isinstance(provenance, dict) or "report_sha256" not in provenance:
         return
-    if _digest(document) != expected:
+    if _digest(document) != provenance["report_sha256"]:
         raise DataError(
             f"the report {folder / REPORT} is damaged: its content does not match its hash. Run "
             f"{document.get('command')} again."
