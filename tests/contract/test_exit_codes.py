@@ -519,7 +519,6 @@ def test_features_without_their_images_are_enough_to_probe_and_predict(
     outcome = done("probe", *FAST, cwd=study.folder)
     assert "44 of 44 images are not on disk" in outcome.err
     assert study.features.read_bytes() == before
-    assert [path.name for path in study.features.parent.glob("*.h5*")] == ["cxr-tiny.h5"]
     outcome = done("predict", "--run", "cxr-tiny-logreg", "--csv", "test.csv", cwd=study.folder)
     assert "12 of 12 images are not on disk" in outcome.err
     assert study.features.read_bytes() == before
