@@ -45,9 +45,9 @@ def strength_of(folder: Path) -> float:
     assert {path.name for path in folder.iterdir()} == listed | {"report.json", "notes.txt"}
     assert (folder / "notes.txt").read_text() == "mine"
     settings = tomllib.loads((folder / "settings.toml").read_text(encoding="utf-8"))
-    found = {label.C for label in load_probe(folder).fit.labels}
-    assert found == {settings["probe"]["C"]}
-    return float(found.pop())
+    strength: float = settings["probe"]["C"]
+    assert {label.C for label in load_probe(folder).fit.labels} == {strength}
+    return strength
 
 
 @pytest.mark.parametrize("step", ["probe.tensors.moved", "run.filled", "run.swapped"])
