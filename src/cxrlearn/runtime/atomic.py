@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from cxrlearn.errors import DiskError
@@ -99,7 +99,8 @@ def replace_file(path: Path, write: Callable[[Path], None], *, step: str) -> Non
         with disk_errors(path, "What was there before is untouched."):
             temporary.replace(path)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the error of the disk comes first
+            temporary.unlink(missing_ok=True)
         raise
     write_step(f"{step}.moved")
 
