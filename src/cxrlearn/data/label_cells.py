@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -30,6 +31,8 @@ _SAME_WORD = {"y": "yes", "n": "no", "pos": "positive", "neg": "negative", "unce
 
 def spelled(cell: str) -> str:
     """Return whole numbers and truth values in one spelling: 1 for 1.0, 1,0, +1 and TRUE."""
+    if not cell.isascii():  # an accent in both of its forms, and the minus of typesetting
+        cell = unicodedata.normalize("NFC", cell).replace("\u2212", "-")
     whole = _WHOLE.fullmatch(cell)
     if whole is None:
         return _TRUTH.get(cell.casefold(), cell)

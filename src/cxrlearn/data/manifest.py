@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import unicodedata
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,6 +23,7 @@ from cxrlearn.data.image_ids import image_id, path_on_disk
 from cxrlearn.data.images import is_image_candidate
 from cxrlearn.data.path_mends import PathMends
 from cxrlearn.data.patients import FROM_PATH, names_nobody, patients_of_paths
+from cxrlearn.data.placeholders import is_placeholder
 from cxrlearn.data.sex_and_view import plain_sex, plain_view
 from cxrlearn.data.tables import read_table
 from cxrlearn.errors import DataError
@@ -114,7 +116,9 @@ class Manifest:
 
 
 def _known_patient(cell: str | None) -> str | None:
-    return None if cell is None or names_nobody(cell) else cell
+    if cell is None or names_nobody(cell):
+        return None
+    return cell if cell.isascii() else unicodedata.normalize("NFC", cell)
 
 
 def read_manifest(  # noqa: PLR0913 - what options say about one file, keyword-only
@@ -187,7 +191,7 @@ def _checked_paths(
 ) -> list[str]:
     faults = Faults(file)
     for path, row in zip(written, rows, strict=True):
-        if path is None:
+        if path is None or is_placeholder(path):
             faults.add("blank; every row needs the path of an image", row=row, column=column)
         elif _URL.match(path):
             faults.add("is a URL; images have to be files", row=row, column=column, value=path)

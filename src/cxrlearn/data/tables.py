@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import unicodedata
 import zlib
 from collections import Counter
 from dataclasses import dataclass
@@ -170,7 +171,10 @@ def _table(
     if not rows:
         raise DataError(f"{file} has a header but no rows: expected a row for each image.")
     # Columns without a name are called as pandas calls them.
-    names = [name.strip() or f"Unnamed: {at}" for at, name in enumerate(header)]
+    names = [
+        unicodedata.normalize("NFC", name.strip()) or f"Unnamed: {at}"
+        for at, name in enumerate(header)
+    ]
     ambiguous, said, left_out = [], list(notices), set()
     for name in [name for name, count in Counter(names).items() if count > 1]:
         places = [at for at, other in enumerate(names) if other == name]

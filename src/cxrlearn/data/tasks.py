@@ -14,7 +14,7 @@ from cxrlearn.data.column_checks import (
     sorted_classes,
     where,
 )
-from cxrlearn.data.faults import missing_columns, quoted
+from cxrlearn.data.faults import counted, missing_columns, quoted
 from cxrlearn.data.findings import findings_of
 from cxrlearn.data.label_cells import (
     NEGATIVE,
@@ -240,10 +240,10 @@ def _check_number(manifest: Manifest, task: Task) -> None:
     # One yes-or-no label has been called one class by some, two by others.
     allowed = {1, 2} if task.kind == "binary" else {len(task.names)}
     if wanted is not None and wanted not in allowed:
-        what = "classes" if task.kind == "multiclass" else "labels"
+        several = f"{len(task.names)} classes"
+        found = several if task.kind == "multiclass" else counted(len(task.names), "label")
         raise DataError(
-            f"--num-classes {wanted}, but {where(manifest)} has {len(task.names)} {what}: "
-            f"{quoted(task.names)}."
+            f"--num-classes {wanted}, but {where(manifest)} has {found}: {quoted(task.names)}."
         )
 
 

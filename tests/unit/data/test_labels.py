@@ -645,6 +645,17 @@ def test_ids_are_no_classes_in_any_number_of_rows(tmp_path: Path) -> None:
         define_task(manifest, ["who"], LabelPolicy())
 
 
+def test_accents_and_minus_signs_have_one_form(tmp_path: Path) -> None:
+    manifest = _manifest(
+        tmp_path, "O\u0308dem,finding", "1,o\u0308", "\u22121,\u00f6", "0,a", "0,b"
+    )
+
+    labels = _read(manifest, "\u00d6dem")
+
+    assert labels.known[:, 0].tolist() == [True, False, True, True]
+    assert define_task(manifest, ["finding"], LabelPolicy()).names == ("a", "b", "\u00f6")
+
+
 def test_a_decimal_comma_is_a_decimal_point(tmp_path: Path) -> None:
     file = tmp_path / "train.csv"
     file.write_text("Path;Edema;Mass\na.png;1,0;0,0\nb.png;0,0;-1,0\nc.png;1,0;1,00\n")

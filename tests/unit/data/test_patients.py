@@ -40,6 +40,12 @@ def test_words_for_nobody_are_no_patients(tmp_path: Path, patient: str) -> None:
     assert nameless(manifest) == {patient.strip(): 2, "": 1} or patient == "nan"
 
 
+def test_accents_in_ids_have_one_form(tmp_path: Path) -> None:
+    manifest = _manifest(tmp_path, ["J\u00f6rg 1", "Jo\u0308rg 1"])
+
+    assert len({*manifest.patients}) == 1
+
+
 @pytest.mark.parametrize(
     "patient", ["0", "00012", "P7", "5e10", "12E45", "1.2.840.113", "Nadia", "NA12", "1385.0", "x1"]
 )

@@ -120,3 +120,87 @@ def test_a_label_of_one_class_in_train_is_a_warning_that_names_the_way_out(folde
     assert len(listener.warnings) == 1
     assert "Edema" in listener.warnings[0]
     assert "--blank zeros" in listener.warnings[0]
+
+
+def heard(folder: Path, **settings: Any) -> list[str]:  # noqa: ANN401
+    listener = Listener()
+    load_sets(config(folder, **settings), listener)
+    return listener.warnings
+
+
+def test_rows_of_nobody_are_patients_of_their_own_with_a_warning(folder: Path) -> None:
+    write_rows(
+        folder / "test.csv",
+        [
+            {**row, "patient_id": "NA" if at < 2 else "unknown"}
+            for at, row in enumerate(rows(range(9, 12)))
+        ],
+    )
+    assert heard(folder) == [
+        f"{folder / 'test.csv'}, column 'patient_id': 3 rows without a patient id ('NA' in 2 rows, "
+        "'unknown' in 1 row); each counts as a patient of its own."
+    ]
+
+
+def test_an_id_on_half_of_the_rows_is_told(folder: Path) -> None:
+    whole = [
+        {**row, "patient_id": "0" if at % 2 else f"P{at}"}
+        for at, row in enumerate(rows(range(100)))
+    ]
+    write_rows(folder / "all.csv", whole)
+
+    warnings = heard(folder, csv=folder / "all.csv")
+
+    assert f"{folder / 'all.csv'}, column 'patient_id': '0' has 50 of 100 rows" in warnings[0]
+
+
+def test_a_split_that_one_patient_pulls_apart_is_told(folder: Path) -> None:
+    whole = [{**row, "patient_id": f"P{at % 4}"} for at, row in enumerate(rows(range(40)))]
+    write_rows(folder / "all.csv", whole)
+
+    (warning,) = heard(folder, csv=folder / "all.csv")
+
+    assert warning.startswith(
+        "the drawn split is far from 70/10/20 (train 50 %, val 25 %, test 25 %"
+    )
+    assert not heard(folder, csv=folder / "test.csv", patient_column="none", split_by_image=True)
+
+
+def test_a_patient_written_otherwise_is_told_or_with_strict_refused(folder: Path) -> None:
+    write_rows(
+        folder / "test.csv",
+        [{**row, "patient_id": f"{row['patient_id']}.0"} for row in rows(range(4))],
+    )
+    (warning,) = heard(folder)
+    assert warning.startswith(
+        "4 patient ids of train may be written otherwise in test (such as '0'"
+    )
+    with pytest.raises(DataError, match=r"written otherwise in test .*Without --strict"):
+        heard(folder, strict=True)
+
+
+def test_without_patients_every_image_counts_with_a_warning_unless_asked_for(folder: Path) -> None:
+    for name in ("train", "val", "test"):
+        content = [
+            {key: cell for key, cell in row.items() if key != "patient_id"}
+            for row in rows(range(3))
+        ]
+        write_rows(folder / f"{name}.csv", content)
+    assert sum("has no patient column" in warning for warning in heard(folder)) == 3
+    assert heard(folder, patient_column="none") == []
+
+
+def test_the_limit_is_the_first_rows_of_each_file_before_any_split(folder: Path) -> None:
+    drawn = load_sets(config(folder, csv=folder / "all.csv", limit=10), SILENT).named()
+    assert sorted(name for part in drawn.values() for name in part.image_ids) == sorted(
+        f"p{at}.png" for at in range(10)
+    )
+    given = load_sets(config(folder, limit=3), SILENT).named()
+    assert [part.image_ids for part in given.values()] == [
+        ("p0.png", "p1.png", "p2.png"),
+        ("p6.png", "p7.png", "p8.png"),
+        ("p9.png", "p10.png", "p11.png"),
+    ]
+    write_rows(folder / "all.csv", rows(range(4), split="train") + rows(range(4, 6), split="test"))
+    with pytest.raises(DataError, match=r"no rows for test .* of the first 4 \(--limit\)"):
+        load_sets(config(folder, csv=folder / "all.csv", limit=4), SILENT)
