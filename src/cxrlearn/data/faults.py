@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from cxrlearn.errors import DataError
-from cxrlearn.runtime.words import counted as counted  # for other modules of data
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -14,7 +14,7 @@ from cxrlearn.data.column_checks import (
     sorted_classes,
     where,
 )
-from cxrlearn.data.faults import counted, missing_columns, quoted
+from cxrlearn.data.faults import missing_columns, quoted
 from cxrlearn.data.findings import findings_of
 from cxrlearn.data.label_cells import (
     NEGATIVE,
@@ -28,6 +28,7 @@ from cxrlearn.data.label_cells import (
 )
 from cxrlearn.data.placeholders import is_placeholder
 from cxrlearn.errors import DataError, UsageError
+from cxrlearn.runtime.words import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
