@@ -28,6 +28,10 @@ PATH_NAMES = (
     "imageindex",
     "file",
     "img",
+    "pathtoimage",
+    "pngpath",
+    "relativepath",
+    "imageid",
 )
 """Names of the column of image paths, the most likely first; case, blanks and signs don't count."""
 PATIENT_NAMES = (

@@ -165,11 +165,12 @@ def read_manifest(  # noqa: PLR0913 - what options say about one file, keyword-o
     mended, notices = mends.apply(list(table[roles.path]))
     written = _checked_paths(file, roles.path, mended, rows)
     ids = tuple(image_id(path, root) for path in written)
-    if roles.patient is None and patient_column is None and (found := patients_of_paths(ids)):
+    unnamed = roles.patient is None or not any(map(_known_patient, table[roles.patient]))
+    if patient_column is None and unnamed and (found := patients_of_paths(ids)):
         table = table.assign(**{FROM_PATH: pd.Series(found, index=table.index, dtype=object)})
         roles = replace(roles, patient=FROM_PATH)
         notices.append(
-            f"no patient column; patients are taken from the paths, such as {found[0]!r} "
+            f"no patient column with ids; patients are taken from the paths, such as {found[0]!r} "
             "(--patient-column none turns that off)."
         )
     manifest = Manifest(

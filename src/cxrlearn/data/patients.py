@@ -28,7 +28,7 @@ FROM_PATH = "patient (from the path)"
 
 # With a sign or a decimal mark: an id such as 5e10 may be a hexadecimal number.
 _SCIENTIFIC = re.compile(r"[0-9](?:[.,][0-9]+e\+?|e\+)[0-9]{1,3}|##+", re.IGNORECASE)
-_NUMBER = re.compile(r"([0-9]+)(?:[.,]0*)?")
+_NUMBER = re.compile(r"(?:patient|subject|subj?|pat|pt|p|id)?[-_]?([0-9]+)(?:[.,]0*)?")
 _IN_PATHS = (
     # CheXpert patient00027/study1/, BIDS sub-01/, and folders or names that say so likewise.
     re.compile(
@@ -134,7 +134,7 @@ class Spellings:
 
 
 def other_spellings(sets: Mapping[str, Manifest]) -> list[Spellings]:
-    """Find ids of two sets, or of one, that differ only in zeros in front, `.0`, case or blanks."""
+    """Find ids that differ only in zeros or "patient" in front, `.0`, case or blanks."""
     written: dict[str, dict[str, set[str]]] = {}
     for name, manifest in sets.items():
         written[name] = defaultdict(set)

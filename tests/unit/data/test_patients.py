@@ -79,6 +79,8 @@ def test_an_id_with_very_many_rows_is_told(patients: list[str], found: dict[str,
         ("1385.0", "01385", ("1385.0", "01385")),
         ("0", "000", ("0", "000")),
         ("12", "12,0", ("12", "12,0")),
+        ("patient00027", "27", ("patient00027", "27")),
+        ("P27", "27", ("P27", "27")),
     ],
 )
 def test_one_patient_in_two_spellings_is_found(
@@ -141,6 +143,8 @@ def test_ids_are_found_in_paths_of_known_layouts(
     assert any("patients are taken from the paths" in one for one in manifest.notices) == (
         patient is not None
     )
+    file.write_text(f"Path,patient_id\n{path},NA\n")
+    assert list(read_manifest(file, name="all").patients) == [patient]
     assert list(off.patients) == [None]
     assert off.columns.patient is None
 
