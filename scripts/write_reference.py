@@ -24,6 +24,7 @@ from cxrlearn.backbones.records.rules import ORIGINAL
 from cxrlearn.backbones.spec import FileWeights, LibraryWeights, PackagedFile
 from cxrlearn.cli import compare, demo, embed, finetune, init, models, predict, probe
 from cxrlearn.cli.app import app
+from cxrlearn.workflows.compare import CompareConfig
 from cxrlearn.workflows.embed_config import EmbedConfig
 from cxrlearn.workflows.finetune_config import FinetuneConfig
 from cxrlearn.workflows.predict_config import PredictConfig
@@ -42,6 +43,7 @@ CONFIGS: dict[str, type] = {
     "probe": ProbeConfig,
     "finetune": FinetuneConfig,
     "predict": PredictConfig,
+    "compare": CompareConfig,
 }
 """The commands that take settings."""
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -97,7 +99,23 @@ From four places; each one overrides those before it:
    one variable serves every command that has the key;
 4. **command line**.
 
-`cxrlearn embed --show-config` (or `probe`) prints the settings in force, each with its origin, and stops.
+`--show-config` prints the settings in force, each with its origin, and stops. `models check NAME` reads `[embed]` where that
+names no other backbone.
+
+### Which backbone
+
+`model`, `arch`, `pretrained_on`, `features`, `weights`, `preprocessing`, `random_weights`, `precision` and `store` are one choice.
+`probe` and `finetune` take it from the first place that names a model: the command line, the environment, their own section,
+`[embed]`, the only file in the features folder. Nothing of the choice of another place is mixed in; a place that names no
+model, or lists several, refines the choice (`cxrlearn probe --precision fp32`). The run says which backbone was taken, from
+where, and what was passed over; `settings.toml` of the run has it under `backbone_from`. Where no place names one model, the
+command ends with exit code 2 and lists the feature files.
+
+### Settings without effect
+
+An option that does nothing in a run is refused (`--k` without `--knn`, `--weights NAME=FILE` of another backbone). A key of
+the file or a variable that does nothing is named in a warning and left out, because a file may serve several probes. So is a
+variable that starts with `CXRLEARN_` and is no setting. All faults of settings, manifests and weights are told in one message.
 
 ### Sections of cxrlearn.toml
 

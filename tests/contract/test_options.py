@@ -80,14 +80,14 @@ OPTIONS: dict[str, list[str]] = {
     ],
     "compare": [
         "runs", "--output-dir", "--labels", "--common-rows", "--replicates", "--seed", "--format",
-        "--output", "-o", "--quiet", "-q", "--debug", "--json",
+        "--output", "-o", "--quiet", "-q", "--debug", "--json", "--config", "--show-config",
     ],
     "init": ["--quiet", "-q", "--debug"],
     "models list": ["--json", "--debug"],
     "models show": ["name", "--json", "--debug"],
     "models check": [
         "name", "--arch", "--pretrained-on", "--weights", "--offline", "--verbose", "-v", "--json",
-        "--debug",
+        "--debug", "--config", "--show-config",
     ],
 }  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -38,7 +39,7 @@ OutputDir = Annotated[
     ),
 ]
 Labels = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--labels",
         help="Show every label, with exploratory tests, not only the macro.",
@@ -46,7 +47,7 @@ Labels = Annotated[
     ),
 ]
 CommonRows = Annotated[
-    bool,
+    bool | None,
     typer.Option(
         "--common-rows",
         help="Compare runs on different rows of a test set on the rows that they share.",
@@ -79,14 +80,17 @@ Output = Annotated[
 @app.command(rich_help_panel=HELPERS)
 @guarded
 def compare(
+    context: typer.Context,
     runs: Runs = None,
     output_dir: OutputDir = None,
-    labels: Labels = False,
-    common_rows: CommonRows = False,
+    labels: Labels = None,
+    common_rows: CommonRows = None,
     replicates: options.Replicates = None,
     seed: options.Seed = None,
     format: Format = None,  # noqa: A002 - the option's name
     output: Output = None,
+    config: options.Config = None,
+    show_config: options.ShowConfig = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
     as_json: options.Json = False,
@@ -102,27 +106,20 @@ def compare(
 
       cxrlearn compare runs/chexzero-logreg runs/gloria-logreg --labels -o table.tex
     """
+    from cxrlearn.cli.settings import build_config
     from cxrlearn.workflows.compare import FORMATS, CompareConfig, run_compare
 
     terminal = Terminal(quiet=quiet, as_json=as_json)
     if as_json and format is not None:
         raise UsageError("--json and --format exclude each other: both print on stdout.")
-    typed = {"output_dir": output_dir, "replicates": replicates, "seed": seed}
-    config = CompareConfig(
-        runs=tuple(runs or ()),
-        labels=labels,
-        common_rows=common_rows,
-        format=format,
-        output=output,
-        **{key: value for key, value in typed.items() if value is not None},  # type: ignore[arg-type]
-    )
-    report = run_compare(config, terminal)
-    if config.format is not None:
-        terminal.show_text(FORMATS[config.format](report))
+    settings = build_config(CompareConfig, "compare", context, terminal, os.environ)
+    report = run_compare(settings, terminal)
+    if settings.format is not None and not as_json:
+        terminal.show_text(FORMATS[settings.format](report))
     else:
         render_comparison(report, terminal)
-    if output is not None:
-        terminal.notice(f"the table is in {output}")
+    if settings.output is not None:
+        terminal.notice(f"the table is in {settings.output}")
 
 
 def render_comparison(report: ComparisonReport, terminal: Terminal) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -26,12 +26,6 @@ app.add_typer(models, name="models", rich_help_panel=HELPERS)
 
 Name = Annotated[
     str, typer.Argument(help="Backbone, as `cxrlearn models list` names it.", show_default=False)
-]
-WeightsFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--weights", help="Weight file, or folder to look in.", metavar="FILE", show_default=False
-    ),
 ]
 
 
@@ -170,22 +164,28 @@ def _facts(spec: BackboneSpec) -> list[tuple[str, str]]:
 @models.command()
 @guarded
 def check(
+    context: typer.Context,
     name: Name,
     arch: options.Arch = None,
     pretrained_on: options.PretrainedOn = None,
-    weights: WeightsFile = None,
+    weights: options.Weights = None,
     offline: options.Offline = None,
+    config: options.Config = None,
+    show_config: options.ShowConfig = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="List every key.")] = False,
     as_json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Load the weights of a backbone and account for every key in the file."""
-    from cxrlearn.backbones.check import check_weights
+    """Load the weights of a backbone and account for every key in the file.
+
+    Settings are those of [embed] in cxrlearn.toml, where it names no other backbone.
+    """
+    from cxrlearn.cli.settings import build_config
+    from cxrlearn.workflows.check_config import CheckConfig, run_check
 
     terminal = Terminal(as_json=as_json)
-    report = check_weights(
-        name, arch, pretrained_on, weights, offline=bool(offline), notify=terminal.notice
-    )
+    settings = build_config(CheckConfig, "models", context, terminal, os.environ)
+    report = run_check(settings, terminal)
     _render_check(report, terminal, verbose=verbose)
     terminal.show_json(
         {

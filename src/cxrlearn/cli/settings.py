@@ -49,6 +49,8 @@ def build_config(
     parameters = dict(context.params)
     file = parameters.pop("config")
     typed = given({key: value for key, value in parameters.items() if key not in SWITCHES})
+    if section == "models":
+        typed["model"] = typed.pop("name")
     resolved = lay_out(
         config, section, typed, file=None if file is None else Path(file), environment=environment
     )
@@ -60,6 +62,8 @@ def build_config(
         raise typer.Exit
     _check_effects(section, resolved)
     built = _build(config, section, resolved)
+    if section in {"embed", "models"} and resolved.passed_over:
+        terminal.notice(f"passed over: {'; '.join(resolved.passed_over)}.")
     for line in resolved.warnings:
         terminal.warning(line)
     return built
@@ -130,7 +134,7 @@ def _check_effects(section: str, resolved: Resolved) -> None:
         elif origin != "default":
             resolved.warnings.append(f"{key} of {origin} has no effect here: {why}")
             settings[key] = Setting(resolved.defaults[key], "default")
-    if section not in {"embed", "probe", "finetune"} or settings["weights"].origin == "default":
+    if "model" not in settings or settings["weights"].origin == "default":
         return
     model = settings["model"].value
     models = model if isinstance(model, tuple) else (str(model),)
