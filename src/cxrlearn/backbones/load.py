@@ -21,6 +21,7 @@ from cxrlearn.backbones.weights import (
     file_sha256,
     load_reference,
     locate,
+    looked_in,
     verification,
 )
 from cxrlearn.errors import WeightsError
@@ -235,7 +236,13 @@ def _network(resolved: ResolvedBackbone, options: LoadOptions) -> tuple[nn.Modul
     path = locate(resolved, weights=options.weights)
     if isinstance(source, LibraryWeights):
         library = cast("Library", import_module(PREFIXES[source.library]))
-        return library.load(resolved, path, options)
+        try:
+            return library.load(resolved, path, options)
+        except WeightsError as error:
+            if path is not None or not resolved.variant.files:
+                raise
+            elsewhere = looked_in(resolved, options.weights)
+            raise WeightsError(f"{error} Before, cxrlearn {elsewhere}.") from error
     if path is None:
         raise WeightsError(f"{resolved.name}: no weight file was found")
     return load_file(resolved, path)

@@ -126,10 +126,33 @@ def _library_spec(
 def _unknown_name(name: str) -> str:
     names = [spec.name for spec in list_specs()]
     aliases = [alias for spec in list_specs() for alias in spec.aliases]
-    parts = [f"unknown backbone {name!r}.{suggestion(name.lower(), [*names, *aliases])}"]
+    meant = _architecture(name.lower()) or suggestion(name.lower(), [*names, *aliases])
+    parts = [f"unknown backbone {name!r}.{meant}"]
     parts.append(f"Available: {', '.join(names)}, and timm:NAME, torchvision:NAME, hf:REPOSITORY.")
     parts.extend(plugin_problems())
     return " ".join(parts)
+
+
+def _architecture(name: str) -> str:
+    """Say how to ask for an architecture, where its name was given as a backbone's."""
+    ways = [f"{spec.name} --arch {name}" for spec in list_specs() if name in spec.archs]
+    if ways or any(sign.isdigit() for sign in name):
+        ways = [*_in_libraries(name), *ways]
+    if not ways:
+        return ""
+    return f" That is an architecture. With weights: {'; '.join(f'--model {way}' for way in ways)}."
+
+
+def _in_libraries(name: str) -> list[str]:
+    """Return the names under which libraries have this very architecture."""
+    found = []
+    for prefix in ("torchvision", "timm"):
+        try:
+            known = import_module(PREFIXES[prefix]).has_model(name)
+        except ImportError:
+            known = False
+        found += [f"{prefix}:{name}"] if known else []
+    return found
 
 
 def suggestion(word: str, choices: Sequence[str]) -> str:

@@ -48,7 +48,7 @@ def locate(resolved: ResolvedBackbone, *, weights: str | Path | None = None) -> 
         return _packaged(resolved, source)
     found = _search(resolved, _places(given))
     if found is None and (given is not None or not isinstance(source, LibraryWeights)):
-        raise WeightsError(_not_found(resolved, _places(given)))
+        raise WeightsError(_not_found(resolved, given))
     return found
 
 
@@ -198,13 +198,20 @@ def _places(given: Path | None) -> list[Path]:
     return list(dict.fromkeys(place for place in places if place is not None))
 
 
-def _not_found(resolved: ResolvedBackbone, places: list[Path]) -> str:
+def looked_in(resolved: ResolvedBackbone, weights: str | Path | None = None) -> str:
+    """Say which files `locate` looks for, and in which folders."""
     names = " or ".join(resolved.variant.files) or "a weight file"
-    looked = ", ".join(str(place.absolute()) for place in places)
-    unset = "" if FOLDER_VARIABLE in os.environ else f" (${FOLDER_VARIABLE} is not set)"
+    places = ", ".join(
+        str(place.absolute()) for place in _places(None if weights is None else Path(weights))
+    )
+    unset = "" if os.environ.get(FOLDER_VARIABLE) else f" (${FOLDER_VARIABLE} is not set)"
+    return f"looked for {names} in {places}{unset}"
+
+
+def _not_found(resolved: ResolvedBackbone, given: Path | None) -> str:
     choice = " ".join(filter(None, (resolved.name, resolved.arch, resolved.pretrained_on)))
     return (
-        f"no weights for {choice}: looked for {names} in {looked}{unset}. {_where(resolved)} "
+        f"no weights for {choice}: {looked_in(resolved, given)}. {_where(resolved)} "
         f"Then put the file there, or pass it: --weights {resolved.name}=FILE."
     )
 

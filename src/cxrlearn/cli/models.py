@@ -66,7 +66,7 @@ def weights_status(spec: BackboneSpec) -> str:
     from cxrlearn.errors import WeightsError
 
     if isinstance(spec.weights, PackagedFile):
-        return "in the package"
+        return _packaged(spec)
     if isinstance(spec.weights, BuilderWeights):
         return "none needed"
     here: list[str] = []
@@ -84,6 +84,25 @@ def weights_status(spec: BackboneSpec) -> str:
     if isinstance(spec.weights, LibraryWeights):
         return f"downloaded by {spec.weights.library}"
     return "not here" if len(files) > 1 else f"not here: {', '.join(files)}"
+
+
+def _packaged(spec: BackboneSpec) -> str:
+    """Say which package holds the weights, and whether they are there."""
+    from cxrlearn.backbones.catalog import CATALOG
+    from cxrlearn.backbones.registry import resolve
+    from cxrlearn.backbones.weights import locate
+    from cxrlearn.errors import WeightsError
+
+    if spec in CATALOG:
+        return "in the package"
+    source = getattr(spec.weights, "locate", "")
+    module = source if isinstance(source, str) else getattr(source, "__module__", "")
+    package = module.partition(":")[0].partition(".")[0] or "its plug-in"
+    try:
+        locate(resolve(spec.name))
+    except WeightsError:
+        return f"not there, though the package {package} should hold them"
+    return f"in the package {package}"
 
 
 def _as_json(spec: BackboneSpec) -> dict[str, object]:

@@ -1,7 +1,8 @@
 """Every option, once: its type, its help text and the panel it stands in.
 
 All default to None, which means "not given": defaults belong to the config dataclasses, so that the
-settings file and the environment can stand between the two.
+settings file and the environment can stand between the two. Numbers are text here: they are
+converted with the settings of the file and the environment, and all problems are told together.
 """
 
 from __future__ import annotations
@@ -119,7 +120,7 @@ Strict = Annotated[
     _option(DATA, "Make a patient in two splits an error instead of a warning.", "--strict"),
 ]
 Limit = Annotated[
-    int | None,
+    str | None,
     _option(DATA, "Use the first N rows of each manifest only: for a quick try.", metavar="N"),
 ]
 
@@ -158,7 +159,7 @@ Uncertain = Annotated[
     _option(LABELS, "What -1 means: mask, zeros or ones. [default: mask]", metavar="RULE"),
 ]
 NumClasses = Annotated[
-    int | None, _option(LABELS, "Check: the number of classes that must be found.", metavar="N")
+    str | None, _option(LABELS, "Check: the number of classes that must be found.", metavar="N")
 ]
 
 Model = Annotated[
@@ -224,7 +225,7 @@ Preprocessing = Annotated[
     ),
 ]
 RandomWeights = Annotated[
-    int | None,
+    str | None,
     _option(BACKBONE, "Use random weights of this seed, marked in every result.", metavar="SEED"),
 ]
 Offline = Annotated[bool | None, _option(BACKBONE, "Never download anything.", "--offline")]
@@ -239,9 +240,9 @@ Gpus = Annotated[
     list[str] | None,
     _option(COMPUTE, "Start one worker each, such as 0,1 or cpu,cpu.", metavar="N,…"),
 ]
-BatchSize = Annotated[int | None, _option(COMPUTE, "Images in a batch. [default: 32]", metavar="N")]
+BatchSize = Annotated[str | None, _option(COMPUTE, "Images in a batch. [default: 32]", metavar="N")]
 Workers = Annotated[
-    int | None,
+    str | None,
     _option(COMPUTE, "Processes that decode images. [default: usable cores]", metavar="N"),
 ]
 Precision = Annotated[
@@ -306,10 +307,10 @@ LearningRate = Annotated[
     ),
 ]
 Epochs = Annotated[
-    int | None, _option(PROBE, "Most epochs of --linear. [default: 100]", metavar="N")
+    str | None, _option(PROBE, "Most epochs of --linear. [default: 100]", metavar="N")
 ]
 Neighbours = Annotated[
-    int | None,
+    str | None,
     _option(
         PROBE, "Neighbours of --knn. [default: chosen on validation, else 20]", "--k", metavar="N"
     ),
@@ -331,7 +332,7 @@ FewShot = Annotated[
     ),
 ]
 Repeats = Annotated[
-    int | None, _option(CURVE, "Random subsets of each size. [default: 5]", metavar="N")
+    str | None, _option(CURVE, "Random subsets of each size. [default: 5]", metavar="N")
 ]
 OperatingPoint = Annotated[
     list[str] | None,
@@ -386,7 +387,7 @@ Null = Annotated[
     ),
 ]
 MemoryLimit = Annotated[
-    float | None,
+    str | None,
     _option(
         COMPUTE,
         "GiB of memory; larger training features are read from disk as needed. [default: what is free]",
@@ -403,14 +404,14 @@ C = Annotated[
     ),
 ]
 MaxIter = Annotated[
-    int | None, _option(PROBE, "Most iterations of the solver. [default: 500]", metavar="N")
+    str | None, _option(PROBE, "Most iterations of the solver. [default: 500]", metavar="N")
 ]
 Replicates = Annotated[
-    int | None,
+    str | None,
     _option(EVALUATION, "Bootstrap replicates behind intervals. [default: 1000]", metavar="N"),
 ]
 Seed = Annotated[
-    int | None,
+    str | None,
     _option(EVALUATION, "Seed of everything that is drawn. [default: 0]", metavar="N"),
 ]
 
@@ -517,7 +518,7 @@ FinetuneFeatures = Annotated[
 ]
 Optimizer = Annotated[str | None, _option(TRAINING, "sgd or adamw. [default: sgd]", metavar="NAME")]
 Rate = Annotated[
-    float | None,
+    str | None,
     _option(
         TRAINING,
         "Learning rate at the height of the schedule. [default: 1e-3]",
@@ -526,16 +527,16 @@ Rate = Annotated[
     ),
 ]
 Momentum = Annotated[
-    float | None, _option(TRAINING, "Of --optimizer sgd. [default: 0.9]", metavar="SHARE")
+    str | None, _option(TRAINING, "Of --optimizer sgd. [default: 0.9]", metavar="SHARE")
 ]
 WeightDecay = Annotated[
-    float | None,
+    str | None,
     _option(
         TRAINING, "Of matrices and kernels, not of biases and norms. [default: 0]", metavar="X"
     ),
 ]
 LayerDecay = Annotated[
-    float | None,
+    str | None,
     _option(
         TRAINING,
         "Each layer towards the image learns at this share of the rate above it. [default: 1]",
@@ -543,10 +544,10 @@ LayerDecay = Annotated[
     ),
 ]
 TrainEpochs = Annotated[
-    int | None, _option(TRAINING, "Most epochs. [default: 100]", "--epochs", metavar="N")
+    str | None, _option(TRAINING, "Most epochs. [default: 100]", "--epochs", metavar="N")
 ]
 TrainBatch = Annotated[
-    int | None,
+    str | None,
     _option(
         TRAINING,
         "Images of a step, over all GPUs together. [default: 32]",
@@ -555,7 +556,7 @@ TrainBatch = Annotated[
     ),
 ]
 Accumulate = Annotated[
-    int | None,
+    str | None,
     _option(TRAINING, "Cut each batch into N parts to save memory. [default: 1]", metavar="N"),
 ]
 Schedule = Annotated[
@@ -563,15 +564,15 @@ Schedule = Annotated[
     _option(TRAINING, "cosine or constant: how the rate falls. [default: cosine]", metavar="NAME"),
 ]
 WarmupEpochs = Annotated[
-    float | None,
+    str | None,
     _option(TRAINING, "Epochs over which the rate rises at first. [default: 0]", metavar="N"),
 ]
 ClipNorm = Annotated[
-    float | None,
+    str | None,
     _option(TRAINING, "Scale gradients down to this norm. [default: no clipping]", metavar="X"),
 ]
 Patience = Annotated[
-    int | None,
+    str | None,
     _option(
         TRAINING,
         "Stop after so many epochs without a better validation AUROC; 0: never. [default: 15]",
@@ -623,7 +624,7 @@ Augment = Annotated[
     ),
 ]
 Seeds = Annotated[
-    int | None,
+    str | None,
     _option(
         TRAINING,
         "Train N times with seeds of their own and show the spread. [default: 1]",
@@ -635,7 +636,7 @@ Deterministic = Annotated[
     _option(TRAINING, "The same bits every time, also on GPUs; slower.", "--deterministic"),
 ]
 SaveEvery = Annotated[
-    int | None,
+    str | None,
     _option(TRAINING, "Also save after every N steps of an epoch.", metavar="N"),
 ]
 Resume = Annotated[
@@ -643,7 +644,7 @@ Resume = Annotated[
     _option(TRAINING, "Go on where the run of this name was stopped.", "--resume"),
 ]
 MaxRestarts = Annotated[
-    int | None,
+    str | None,
     _option(
         TRAINING,
         "Go on from the last checkpoint by itself when a worker of --gpus died. [default: 0]",

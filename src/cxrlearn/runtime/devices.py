@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cxrlearn.errors import HardwareError, UsageError
 
@@ -44,10 +44,16 @@ def device_problems(device: str, gpus: Sequence[str]) -> list[str]:
     return problems
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(
+    name: str, *, option: Literal["--device", "--gpus"] = "--device"
+) -> torch.device:
     """Turn `auto`, `cpu`, `cuda`, `cuda:N` or `mps` into a device that is there.
 
     `auto` is CUDA, else MPS, else the CPU.
+
+    Args:
+        name: of the device.
+        option: which option asked for it; messages name it.
 
     Raises:
         UsageError: not the name of a device.
@@ -68,18 +74,18 @@ def resolve_device(name: str) -> torch.device:
     match = re.fullmatch(r"cuda(?::(\d+))?", name)
     if match is None:
         raise UsageError(f"--device: expected auto, cpu, cuda, cuda:N or mps, got {name!r}")
-    return _cuda(int(match[1] or 0))
+    return _cuda(int(match[1] or 0), option)
 
 
-def _cuda(index: int) -> torch.device:
+def _cuda(index: int, option: str) -> torch.device:
     import torch  # noqa: PLC0415
 
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    advice = "Leave --gpus out" if option == "--gpus" else "Use --device cpu"
     if count == 0:
         raise HardwareError(
-            f"cuda:{index} was asked for, but torch sees no CUDA device here. "
-            "Leave --gpus out, or use --device cpu; or check `nvidia-smi` and the installed torch "
-            "build."
+            f"cuda:{index} was asked for, but torch sees no CUDA device here. {advice}, or check "
+            "`nvidia-smi` and the installed torch build."
         )
     if index >= count:
         there = ", ".join(f"cuda:{i} ({torch.cuda.get_device_name(i)})" for i in range(count))

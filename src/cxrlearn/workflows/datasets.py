@@ -26,6 +26,7 @@ from cxrlearn.workflows.patient_warnings import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from cxrlearn.data.labels import LabelCounts, Labels, Task
@@ -62,11 +63,13 @@ def load_sets(config: StudySettings, reporter: Reporter) -> ImageSets:
         UsageError: a split has to be drawn and no patients are known.
     """
     if config.csv is None:
-        sets = _separate_files(config, reporter)
+        sets = _separate_files(config)
         read = tuple(sets.named().values())
     else:
-        read = (_read(config, config.csv, "all", reporter),)
+        read = (_read(config, config.csv, "all"),)
         sets = _divided(config, read[0])
+    for notice in joined_notices(read):
+        reporter.notice(notice)
     for message in (
         *(message for manifest in read for message in patient_warnings(manifest, config)),
         *(shares_warnings(sets) if sets.drawn else ()),
@@ -79,17 +82,27 @@ def load_sets(config: StudySettings, reporter: Reporter) -> ImageSets:
     return sets
 
 
-def _separate_files(config: StudySettings, reporter: Reporter) -> ImageSets:
+def joined_notices(manifests: Sequence[Manifest]) -> list[str]:
+    """Return the notices of manifests; what holds for several files is said once."""
+    files: dict[str, list[str]] = {}
+    for manifest in manifests:
+        for notice in manifest.notices:
+            said = notice.removeprefix(f"{manifest.file}: ")
+            files.setdefault(said, []).append(str(manifest.file))
+    return [f"{', '.join(dict.fromkeys(of))}: {said}" for said, of in files.items()]
+
+
+def _separate_files(config: StudySettings) -> ImageSets:
     if config.train_csv is None:  # the config has refused this
         raise UsageError("--train-csv is missing.")
-    train = _read(config, config.train_csv, "train", reporter)
-    val = None if config.val_csv is None else _read(config, config.val_csv, "val", reporter)
+    train = _read(config, config.train_csv, "train")
+    val = None if config.val_csv is None else _read(config, config.val_csv, "val")
     files = zip(config.test_names(), config.test_csv, strict=True)
-    tests = {name: _read(config, file.path, name, reporter) for name, file in files}
+    tests = {name: _read(config, file.path, name) for name, file in files}
     return ImageSets(train, val, tests, "the split of the given files")
 
 
-def _read(config: StudySettings, file: Path, name: str, reporter: Reporter) -> Manifest:
+def _read(config: StudySettings, file: Path, name: str) -> Manifest:
     manifest = read_manifest(
         file,
         name=name,
@@ -101,8 +114,6 @@ def _read(config: StudySettings, file: Path, name: str, reporter: Reporter) -> M
         split_column=config.split_column,
         limit=config.limit,
     )
-    for notice in manifest.notices:
-        reporter.notice(notice)
     return manifest
 
 

@@ -28,6 +28,7 @@ from cxrlearn.features.store import read_failed, read_index
 from cxrlearn.runtime.events import SILENT
 from cxrlearn.runtime.provenance import provenance
 from cxrlearn.runtime.words import counted
+from cxrlearn.workflows.datasets import joined_notices
 from cxrlearn.workflows.embed_recover import adopt, recover
 from cxrlearn.workflows.image_notices import report_images
 from cxrlearn.workflows.targets import expand_models, resolve_target
@@ -233,9 +234,9 @@ def images_of(manifest: Manifest) -> list[Image]:
 
 def _load_images(config: EmbedConfig, reporter: Reporter) -> list[Image]:
     manifests = manifests_of(config)
+    for notice in joined_notices(manifests):
+        reporter.notice(notice)
     for manifest in manifests:
-        for notice in manifest.notices:
-            reporter.notice(notice)
         hint = missing_images_hint(manifest)
         if hint is not None:
             reporter.warning(hint)

@@ -60,7 +60,7 @@ def compute_on_ranks(works: Sequence[Work], config: EmbedConfig, reporter: Repor
     """
     names = ["cpu" if name == "cpu" else f"cuda:{name}" for name in config.gpus]
     for name in names:
-        resolve_device(name)
+        resolve_device(name, option="--gpus")
     context: Any = multiprocessing.get_context(START_METHOD)
     default = multiprocessing.get_all_start_methods()[0]
     helpers = multiprocessing.get_start_method(allow_none=True) or default

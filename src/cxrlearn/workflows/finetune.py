@@ -52,7 +52,10 @@ def run_finetune(config: FinetuneConfig, reporter: Reporter = SILENT) -> Finetun
             )
         return train_joined(config, place, reporter)
     names = [f"cuda:{name}" if name.isdigit() else name for name in config.gpus]
-    devices = [resolve_device(name) for name in names or [config.device]]
+    devices = [
+        resolve_device(name, option="--gpus" if names else "--device")
+        for name in names or [config.device]
+    ]
     prepared = prepare(config, reporter)
     if len(devices) > 1:
         return train_on_workers(config, names, prepared, reporter)

@@ -240,7 +240,7 @@ def read_sections(file: Path | None) -> dict[str, dict[str, object]]:
     try:
         content = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise UsageError(_broken(path, text, error)) from error
+        raise UsageError(*_broken(path, text, error)) from error
     problems = [
         f"{path}: {_unknown(name, content[name])} "
         f"Sections: {', '.join(f'[{known}]' for known in SECTIONS)}."
@@ -259,16 +259,16 @@ def _unknown(name: str, value: object) -> str:
     return f"unknown {kind} {name!r}{_meant(name, SECTIONS)}"
 
 
-def _broken(path: Path, text: str, error: tomllib.TOMLDecodeError) -> str:
+def _broken(path: Path, text: str, error: tomllib.TOMLDecodeError) -> tuple[str, ...]:
     """Say where TOML is broken, what stands there, and what is usually meant."""
     place = re.search(r"at line (\d+)", str(error))
     lines = text.splitlines()
     number = int(place[1]) if place else len(lines)
     found = f" That line is: {lines[number - 1].strip()}" if 0 < number <= len(lines) else ""
     return (
-        f"{path} is not valid TOML: {error}.{found}\n"
+        f"{path} is not valid TOML: {error}.{found}",
         'Write text as key = "text", several values as key = ["a", "b"], a section as [probe], and '
-        "each key once."
+        "each key once.",
     )
 
 

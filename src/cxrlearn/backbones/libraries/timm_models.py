@@ -44,6 +44,11 @@ if TYPE_CHECKING:
 _FILTERS = ("nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
+def has_model(name: str) -> bool:
+    """Return whether timm knows an architecture of this name."""
+    return bool(timm.is_model(name))
+
+
 def make_spec(name: str, *, offline: bool, notify: Callable[[str], None]) -> BackboneSpec:  # noqa: ARG001 - the same for all libraries
     """Make the record of a timm model.
 

@@ -38,6 +38,11 @@ _HEADS = ("fc", "classifier", "heads", "head")
 _PUBLISHED_HASH = re.compile(r"-([0-9a-f]{8,})\.")
 
 
+def has_model(name: str) -> bool:
+    """Return whether torchvision has a classification model of this name."""
+    return name in torchvision.models.list_models(torchvision.models)
+
+
 def make_spec(name: str, *, offline: bool, notify: Callable[[str], None]) -> BackboneSpec:  # noqa: ARG001 - the same for all libraries
     """Make the record of a torchvision classification model.
 
