@@ -103,7 +103,7 @@ def _separate_files(config: StudySettings) -> ImageSets:
 
 
 def _read(config: StudySettings, file: Path, name: str) -> Manifest:
-    manifest = read_manifest(
+    return read_manifest(
         file,
         name=name,
         image_root=config.image_root,
@@ -114,7 +114,6 @@ def _read(config: StudySettings, file: Path, name: str) -> Manifest:
         split_column=config.split_column,
         limit=config.limit,
     )
-    return manifest
 
 
 def _divided(config: StudySettings, whole: Manifest) -> ImageSets:
