@@ -43,7 +43,6 @@ CONFIGS: dict[str, type] = {
     "probe": ProbeConfig,
     "finetune": FinetuneConfig,
     "predict": PredictConfig,
-    "compare": CompareConfig,
 }
 """The commands that take settings."""
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -289,6 +288,7 @@ def _sections() -> Iterator[str]:
         own = [key for key in config_keys(name) if key not in DATA_KEYS]
         also = f"those of `[data]` that `{name}` has an option for"
         yield f"| `[{name}]` | `{name}` | {_keys(own)}; {also} |"
+    yield f"| `[compare]` | `compare` | {_keys(one.name for one in fields(CompareConfig))} |"
 
 
 def commands() -> dict[str, Any]:
