@@ -105,6 +105,11 @@ def check_words(manifest: Manifest, columns: Sequence[LabelColumn]) -> None:
             "names one; write -1 for uncertain ones and nothing for unknown ones. A column of "
             "classes or findings is named alone."
         )
+    if len(words) == 1:
+        raise UsageError(
+            f"{place} If a blank means the other: --positive {next(iter(words.values()))!r} "
+            "--blank zeros."
+        )
     options = " or ".join(f"--positive {one!r}" for one in _positive_first(words.values()))
     raise UsageError(f"{place} Say which one is positive: {options}.")
 

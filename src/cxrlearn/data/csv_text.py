@@ -82,6 +82,9 @@ def _records(file: Path, text: str, notices: list[str]) -> Records:
     delimiter = _delimiter(text)
     records = _parsed(file, text, delimiter)
     if any(len(record) > 1 for record in records):
+        header = next((record for record in records if any(record)), [""])
+        if all(len(name) > 2 and name[0] == name[-1] == "'" for name in header):
+            return _parsed(file, text, delimiter, quote="'")
         return records
     lines = [record[0] if record else "" for record in records]
     unquoted = _delimiter("\n".join(lines))
@@ -91,9 +94,13 @@ def _records(file: Path, text: str, notices: list[str]) -> Records:
     return _by_blanks(file, lines, notices) or records
 
 
-def _parsed(file: Path, text: str, delimiter: str) -> Records:
+def _parsed(file: Path, text: str, delimiter: str, *, quote: str = '"') -> Records:
     reader = csv.reader(
-        io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True
+        io.StringIO(text, newline=""),
+        delimiter=delimiter,
+        quotechar=quote,
+        skipinitialspace=True,
+        strict=True,
     )
     records: Records = []
     try:
@@ -147,31 +154,44 @@ def _by_blanks(file: Path, lines: Sequence[str], notices: list[str]) -> Records 
 
 def _header_at(records: Records, filled: Sequence[int]) -> int:
     """Return which record is the header: the first, but for comments and titles before it."""
-    first = filled[:_PREAMBLE]
+    start = 0
+    while start < len(filled) - 1 and records[filled[start]][0].startswith("#"):
+        start += 1
+    if start and _is_commented_header(records[filled[start - 1]], records[filled[start]]):
+        return filled[start - 1]
+    first = filled[start : start + _PREAMBLE]
     sizes = [sum(map(bool, records[number])) for number in first]
-    usual = max(sum(map(bool, records[number])) for number in filled[:_LOOKED_AT])
+    usual = max(sum(map(bool, records[number])) for number in filled[start : start + _LOOKED_AT])
     for place, number in enumerate(first):
-        names = {plain_name(cell) for cell in records[number]}
-        known = not names.isdisjoint(PATH_NAMES) and not _is_data(records[number])
+        known = _names_paths(records[number]) and not _is_data(records[number])
         if known and (sizes[place] > 1 or usual == 1):
             # What is as wide as this row belongs to the table, so the header is before it.
             return number if max([0, *sizes[:place]]) < sizes[place] else first[0]
     for place, number in enumerate(first[:-1]):
-        comment = records[number][0].startswith("#")
-        below = records[first[place + 1]]
         title = bool(records[number][0]) and sizes[place] == 1 < sizes[place + 1]
-        if not (comment or (title and not _is_data(below))):
+        if not title or _is_data(records[first[place + 1]]):
             return number
     return first[-1]
+
+
+def _is_commented_header(comment: Sequence[str], below: Sequence[str]) -> bool:
+    """Tell whether a header is written as a comment, `#Path,Edema`, before a row of data."""
+    if _names_paths(below):
+        return False
+    return _is_data(below) or (_names_paths(comment) and len(comment) == len(below))
+
+
+def _names_paths(record: Sequence[str]) -> bool:
+    return any(plain_name(cell) in PATH_NAMES for cell in record)
 
 
 def _is_data(record: Sequence[str]) -> bool:
     """Tell whether a record cannot be a header: it names an image file."""
     if any(map(is_image_name, record)):
         return True
-    plain = {plain_name(cell) for cell in record}
     paths = any("/" in cell or "\\" in cell for cell in record)
-    return paths and plain.isdisjoint(PATH_NAMES) and not plain.isdisjoint({"0", "1", "00", "10"})
+    labels = {"0", "1", "00", "10"} & {plain_name(cell) for cell in record}
+    return paths and bool(labels) and not _names_paths(record)
 
 
 def _without_header(file: Path, record: Sequence[str], notices: list[str]) -> list[str]:

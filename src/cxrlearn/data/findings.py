@@ -10,7 +10,7 @@ from cxrlearn.data.placeholders import is_placeholder
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-SEPARATORS = ("|", ";", ",", "/", "+", "&")
+SEPARATORS = ("|", ";", ",", "/", "+", "&", " and ")
 """Signs that join findings in a cell, those that hardly occur in names first."""
 
 _NOTHING = frozenset(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cxrlearn.data.manifest import Manifest
 
 _LOOKED_AT = 32
+_CASE = "upper and lower case"
 _FOLDERS = 50  # most folders beside and below the image root that are searched
 
 
@@ -44,14 +45,16 @@ class _Find:
             differs.append("in another folder")
             options.append(f"--image-root {self.root}")
         if self.prefix is not None:
-            differs.append("in another folder")
+            old, _, new = self.prefix.casefold().partition("=")
+            same = old.removeprefix("./") == new
+            differs.append(f"in a folder of other {_CASE}" if same else "in another folder")
             options.append(f"--path-prefix '{self.prefix}'")
         if self.suffix is not None:
             there = f"with the suffix {self.suffix}"
             differs.append(there if is_image_name(written) else f"{there}, which the path lacks")
             options.append(f"--path-suffix {self.suffix}")
         if self.case:
-            differs.append("in other upper and lower case")
+            differs.append(f"in other {_CASE}")
         mend = " ".join(options) or "write the paths as the files are called"
         return f"the file is there {' and '.join(differs)} ({self.file}): {mend}"
 

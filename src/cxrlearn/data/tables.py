@@ -84,7 +84,7 @@ def _read_bytes(file: Path) -> bytes:
 
 
 def _unzipped(file: Path, data: bytes) -> bytes:
-    if data.startswith(b"PK\x03\x04"):
+    if data.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise DataError(
             f"{file} is an Excel workbook or a zip archive: save the sheet as 'CSV UTF-8'."
         )

@@ -546,6 +546,7 @@ def test_a_third_word_beside_the_positive_one_is_named(tmp_path: Path) -> None:
         (("Effusion|Mass", "No Finding", "Mass", "", "-1", "Effusion | Edema"), "|"),
         (("Effusion;Mass", "normal", "Mass", "NA", "-1", "Edema; Effusion"), ";"),
         (('"Effusion, Mass"', "Normal", "Mass", "?", "-1", '"Edema,Effusion"'), ","),
+        (("Effusion and Mass", "Normal", "Mass", "", "-1", "Edema and Effusion"), " and "),
         (("Effusion/Mass", "no finding", "Mass", "", "-1", "Effusion / Edema"), "/"),
         (
             (
