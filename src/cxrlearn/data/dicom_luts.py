@@ -108,7 +108,7 @@ def modality_values(dataset: Dataset, stored: Float) -> tuple[Float, tuple[str, 
         if found is None:
             text = plain(_text(dataset, name), most=32)
             if text.startswith("-") and name == "RescaleSlope":
-                raise UnreadableImageError(f"the rescale slope {text!r} is no number")
+                raise UnreadableImageError("the rescale slope is no number")
             notices.append(f"{name} {text!r} is no number and is not used")
         factors.append(found[0] if found else default)
     slope, intercept = factors

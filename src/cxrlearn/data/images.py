@@ -169,9 +169,13 @@ def _what_else(data: bytes) -> str:
 
 
 def _unknown(data: bytes) -> str:
+    """Say what kind of file it may be, and nothing of what is in it.
+
+    Reasons are stored in feature files, which are shared; a path may lead to anybody's file.
+    """
     if not data.strip(b"\x00"):
         return "not an image: all bytes are zero, as after an interrupted copy"
     head = data[:24]
     if head.isascii() and not any(byte < 32 and byte not in b"\t\r\n" for byte in head):
-        return f"not an image but text: {' '.join(head.decode('ascii').split())!r} ({_READABLE})"
-    return f"not an image of a known format: it begins with {head[:8].hex(' ')} ({_READABLE})"
+        return f"not an image but text ({_READABLE})"
+    return f"not an image of a known format ({_READABLE})"

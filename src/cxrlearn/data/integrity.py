@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import zlib
 
-from cxrlearn.data.reasons import plain
 from cxrlearn.errors import UnreadableImageError
 
 _JPEG_END, _JPEG_SCAN = b"\xff\xd9", b"\xff\xda"
@@ -39,6 +38,9 @@ def check_whole(data: bytes, kind: str) -> None:
             raise truncated(kind)
 
 
+_PNG_PARTS = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+
+
 def truncated(kind: str) -> UnreadableImageError:
     """Return the error for a file that ends too early."""
     return UnreadableImageError(f"the {kind} is truncated")
@@ -56,6 +58,6 @@ def _check_png(data: bytes) -> None:
         # A capital first letter marks the chunks without which there is no picture.
         stored = int.from_bytes(data[end - 4 : end], "big")
         if kind[:1].isupper() and zlib.crc32(view[position + 4 : end - 4]) != stored:
-            name = plain(kind.decode("ascii", "replace"))
-            raise UnreadableImageError(f"damaged PNG: wrong checksum in its {name} part")
+            part = f"its {kind.decode('ascii')}" if kind in _PNG_PARTS else "an unknown"
+            raise UnreadableImageError(f"damaged PNG: wrong checksum in {part} part")
         position = end

@@ -35,7 +35,7 @@ from cxrlearn.data.intensity import (
     stretch_numbers,
 )
 from cxrlearn.data.library_output import held_back
-from cxrlearn.data.reasons import JPEG_TO_PNG, TO_PNG, plain
+from cxrlearn.data.reasons import JPEG_TO_PNG, TO_PNG, unquoted
 from cxrlearn.data.size_limit import check_size
 from cxrlearn.errors import UnreadableImageError
 
@@ -139,7 +139,7 @@ def radiograph_of(pixels: NDArray[Any], intensity: Intensity) -> Radiograph:
 def _reason(kind: str, error: BaseException, words: list[str]) -> str:
     if isinstance(error, DecompressionBombError):  # Pillow's own limit, for tiles and WebP
         return f"a {kind} of too many pixels: {error}"
-    text = plain(error)
+    text = unquoted(error)
     if "truncated" in text.lower() or isinstance(error, EOFError):
         return str(truncated(kind))
     return _fault(kind, error, text, words)

@@ -12,6 +12,15 @@ JPEG_TO_PNG = (
 )
 """How to convert a JPEG that libjpeg, and so ImageMagick, does not read."""
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_QUOTED = re.compile(r"""b?'[^']*'|b?"[^"]*\"""")
+
+
+def unquoted(error: BaseException) -> str:
+    """Return the words of a library about a file in one line, without what it quotes from the file.
+
+    Reasons are stored in feature files, which are shared.
+    """
+    return plain(_QUOTED.sub("(...)", str(error)))
 
 
 def plain(text: object, *, most: int = 150) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
 MARK_SECONDS, SAY_SECONDS, AGAIN_SECONDS = 5.0, 60.0, 300.0
 """After so long a rank tells the store that it waits, says so, and says it again."""

@@ -36,7 +36,7 @@ REASONS = {
     "no_pixel_data.dcm": r"a DICOM file without pixels \(modality RTPLAN\)",
     "truncated.jpg": "the JPEG is truncated",
     "empty.png": r"the file is empty \(0 bytes\)",
-    "text.png": "not an image but text: 'This is a text file",
+    "text.png": "not an image but text",
     "._sidecar.png": "an AppleDouble side file of macOS",
     "does_not_exist.png": "file not found",
 }
