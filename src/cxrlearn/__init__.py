@@ -5,10 +5,10 @@ The public names are resolved when first used, so that `import cxrlearn` imports
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as in typing, whose import takes a while: Ctrl-C is to be heard before
 if TYPE_CHECKING:
+    from typing import Any
+
     from cxrlearn.errors import CxrlearnError as CxrlearnError
     from cxrlearn.features.store import read_features as read_features
     from cxrlearn.probes.estimator import LogisticProbe as LogisticProbe
@@ -31,6 +31,8 @@ def __getattr__(name: str) -> Any:
 
         return version("cxrlearn")
     if name in _PUBLIC:
+        from importlib import import_module
+
         return getattr(import_module(_PUBLIC[name]), name)
     message = f"module 'cxrlearn' has no attribute {name!r}"
     raise AttributeError(message)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from typing import TYPE_CHECKING
 
+TYPE_CHECKING = False  # as in typing, whose import takes a while: Ctrl-C is to be heard before
 if TYPE_CHECKING:
     from types import FrameType
 
