@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import _signal  # type: ignore[import-not-found] # what signal is made of
 import os
-import signal
 
-TYPE_CHECKING = False  # as in typing, whose import takes a while: Ctrl-C is to be heard before
+# Nothing is imported that takes time, typing and signal neither: Ctrl-C is to be heard at once.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import FrameType
 
@@ -14,8 +15,8 @@ def main() -> None:
     """Run the command line."""
     # Until a command runs there is nothing to save, and libraries that are interrupted while they
     # are imported raise anything. Where SIGINT is ignored, as in background jobs, it stays so.
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
-        signal.signal(signal.SIGINT, _leave)
+    if _signal.getsignal(_signal.SIGINT) is _signal.default_int_handler:
+        _signal.signal(_signal.SIGINT, _leave)
     from cxrlearn.cli.app import run  # noqa: PLC0415 - keeps `import cxrlearn.__main__` free of side effects
 
     run()
