@@ -249,4 +249,7 @@ def _rectangular(
             f"{counted(len(shorter), 'row')} with fewer cells than the header "
             f"({listed_rows([number + 1 for number in shorter])}): the last cells count as blank."
         )
-    return [(records[number] + [""] * width)[:width] for number in below]
+    return [
+        record if len(record) == width else (record + [""] * width)[:width]
+        for record in map(records.__getitem__, below)
+    ]

@@ -43,7 +43,7 @@ class Faults:
             value: the cell, if the complaint begins with it: "'x' is no label".
         """
         kind = self._kinds.setdefault((column, what), _Kind())
-        if row is not None:
+        if row is not None and kind.rows[-1:] != [row]:
             kind.rows.append(row)
         if value:
             kind.values[value] = None

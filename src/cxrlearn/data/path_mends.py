@@ -68,11 +68,13 @@ class PathMends:
 
 
 def _unquoted(path: str) -> str:
-    quoted = len(path) > 2 and path[0] in _QUOTES and path[-1] in _QUOTES
+    quoted = path[0] in _QUOTES and path[-1] in _QUOTES and len(path) > 2
     return path[1:-1].strip() if quoted else path
 
 
 def _local(path: str) -> str:
+    if "://" not in path:
+        return path
     start = next((start for start in _FILE_URL if path.casefold().startswith(start)), None)
     if start is None:
         return path

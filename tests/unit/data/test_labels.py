@@ -602,7 +602,7 @@ def test_a_finding_that_train_lacks_is_one_line_with_its_rows(tmp_path: Path) ->
 
     (line,) = str(caught.value).splitlines()
     assert line.startswith(
-        f"{tmp_path / 'test.csv'}, rows 2, 3, 3 and 87 more, column 'finding': 'c' is no finding"
+        f"{tmp_path / 'test.csv'}, rows 2, 3, 4 and 57 more, column 'finding': 'c' is no finding"
     )
     assert line.endswith("(also 'd')")
 
