@@ -82,9 +82,14 @@ class LabelColumn:
 
 def label_column(manifest: Manifest, name: str) -> LabelColumn:
     """Read one column of a manifest, as the file has it: its sex may be a label."""
-    raw = Counter(cell for cell in manifest.table[name] if cell is not None)
+    raw = Counter(
+        {str(cell): int(rows) for cell, rows in manifest.table[name].value_counts().items()}
+    )
     placeholders = Counter({cell: raw[cell] for cell in raw if is_placeholder(cell)})
     spelling = {cell: None if cell in placeholders else spelled(cell) for cell in raw}
     cells = np.array([spelling.get(cell) for cell in manifest.table[name]], dtype=object)
-    counts = Counter(cell for cell in cells if cell is not None)
+    counts: Counter[str] = Counter()
+    for cell, one in spelling.items():
+        if one is not None:
+            counts[one] += raw[cell]
     return LabelColumn(name, cells, counts, placeholders)

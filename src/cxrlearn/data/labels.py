@@ -190,7 +190,8 @@ def _read_two_valued(
     values, known = np.zeros(shape, dtype=np.int8), np.zeros(shape, dtype=np.bool_)
     blank = np.zeros(shape, dtype=np.bool_)
     for at, column in enumerate(columns):
-        cells = [None if cell is None else word(cell) for cell in column.cells]
+        words: dict[str | None, str] = {cell: word(cell) for cell in column.counts}
+        cells = [words.get(cell) for cell in column.cells]
         for index, cell in enumerate(cells):
             if cell is not None and cell not in meaning:
                 faults.add(
