@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+from hypothesis import settings
+
 SETTINGS_OF_TESTS = {
     "CXRLEARN_BIT_FLIPS", "CXRLEARN_CRASH_KILLS", "CXRLEARN_REPORTS", "CXRLEARN_REQUIRE_SHARED",
     "CXRLEARN_SCREENSHOTS",
@@ -17,6 +19,11 @@ for name in list(os.environ):
     ours = name.startswith("CXRLEARN_") and name not in SETTINGS_OF_TESTS
     if ours or name in COLOURS | JOBS or name.startswith("SLURM_"):
         del os.environ[name]
+
+
+# An example takes as long as the machine is busy.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 CONTEXT: Any = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.support.probe_child"])
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 
 
 @dataclass(frozen=True)

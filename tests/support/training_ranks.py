@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 CONTEXT: Any = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(["tests.support.training_ranks"])
 IMAGES, LABELS, SIDE, WIDTH = 99, 3, 16, 12
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 240
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def test_a_worker_killed_while_it_sent_does_not_stop_the_launcher() -> None:
 
     launcher = threading.Thread(target=listen, daemon=True)
     launcher.start()
-    launcher.join(5)
+    launcher.join(60)
     assert not launcher.is_alive()
 
 
