@@ -138,7 +138,10 @@ def _check_frame_header(payload: bytes, syntax: str, container: Container) -> No
             "decompress it with DCMTK: dcmdjpeg FILE NEW.dcm"
         )
     if not 2 <= precision <= 16 or (precision <= 8) != (container.bits_allocated == 8):
-        raise _damaged(f"{precision} bits a pixel in a picture of {container.bits_allocated} bits")
+        raise UnreadableImageError(
+            f"{precision} bits a pixel, compressed, in a picture of {container.bits_allocated} "
+            "bits are not supported: decompress it with DCMTK: dcmdjpeg FILE NEW.dcm"
+        )
     rows, columns = int.from_bytes(payload[1:3], "big"), int.from_bytes(payload[3:5], "big")
     _check_size(rows, columns, container)
     sampling, table = payload[7], payload[8]

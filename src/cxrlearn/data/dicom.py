@@ -197,7 +197,10 @@ def _check_depth(dataset: Dataset) -> None:
         )
     high = int(dataset.get("HighBit", stored - 1))
     if high != stored - 1:
-        raise UnreadableImageError(f"high bit {high} with {stored} bits stored is not supported")
+        raise UnreadableImageError(
+            f"high bit {high} with {stored} bits stored is not supported: save it with the values "
+            "in the lowest bits (HighBit = BitsStored - 1)"
+        )
 
 
 def _radiograph(dataset: Dataset, stored: NDArray[Any], intensity: Intensity) -> Radiograph:

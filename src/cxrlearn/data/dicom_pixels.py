@@ -73,13 +73,16 @@ def stored_values(dataset: Dataset) -> NDArray[Any]:
         )
     stated, dataset.BitsStored = dataset.BitsStored, bits
     # One decoder by name: features must not depend on which others happen to be installed.
-    with held_back():
+    with held_back() as words:
         pixels, _ = get_decoder(syntax).as_array(
             dataset,
             index=0,
             decoding_plugin=plugin,
             correct_unused_bits=False,  # type: ignore[arg-type]  # pydicom's own option
         )
+    cut_off = [line for line in words if "premature end" in line.lower()]
+    if cut_off:  # libjpeg has filled up the rest
+        raise UnreadableImageError(f"the compressed pixels are damaged: {cut_off[0]}")
     dataset.BitsStored = stated
     return pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
 

@@ -69,9 +69,9 @@ class FileResult:
     failed: dict[str, str]
     """Image id to reason, for images of this run that could not be read."""
     constant: tuple[str, ...] = ()
-    """Ids of images computed although every pixel has the same value."""
+    """Ids of images decoded in this run in which every pixel has the same value."""
     notices: dict[str, str] = field(default_factory=dict)
-    """Image id to what was read in another way than the file states, of images computed."""
+    """Image id to what was read in another way than the file states, of images decoded."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,8 @@ class Outcome:
     computed: int = 0
     copied: int = 0
     constant: list[str] = field(default_factory=list)
+    computed_constant: int = 0
+    """How many of these went through the backbone; the others were copied."""
     notices: dict[str, str] = field(default_factory=dict)
     alike: int = 0
     """Images computed where all features of a process came out equal."""
@@ -112,6 +114,7 @@ class Outcome:
         self.computed += other.computed
         self.copied += other.copied
         self.constant += other.constant
+        self.computed_constant += other.computed_constant
         self.alike += other.alike
         self.notices |= other.notices
         self.failed |= other.failed
@@ -298,7 +301,7 @@ def _compute(works: list[Work], config: EmbedConfig, reporter: Reporter) -> None
 
 def _warn_if_alike(work: Work, reporter: Reporter) -> None:
     done = work.done
-    if done.alike == done.computed and done.computed - len(done.constant) > 1:
+    if done.alike == done.computed and done.computed - done.computed_constant > 1:
         reporter.warning(
             f"{work.target.tag}: all {done.computed:,} images computed in this run have the same "
             "features, so they tell nothing apart. Check the weights and the preprocessing."

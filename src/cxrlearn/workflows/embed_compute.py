@@ -79,6 +79,10 @@ class _Lane:
         if decoded.failure is not None:
             self.work.done.failed[image.image_id] = decoded.failure
             return
+        if decoded.constant:
+            self.work.done.constant.append(image.image_id)
+        if decoded.notices:
+            self.work.done.notices[image.image_id] = "; ".join(decoded.notices)
         # Pictures are not kept beyond the batch they go into.
         pending = _Pending(image, replace(decoded, pictures={}))
         if decoded.content_hash in self.stored:
@@ -90,10 +94,7 @@ class _Lane:
         else:
             self._seen.add(decoded.content_hash)
             self._queued.append(pending)
-            if decoded.constant:
-                self.work.done.constant.append(image.image_id)
-            if decoded.notices:
-                self.work.done.notices[image.image_id] = "; ".join(decoded.notices)
+            self.work.done.computed_constant += decoded.constant
             features = self.extractor.push(decoded.pictures[self.rule])
             if features is not None:
                 self._write(features)

@@ -25,6 +25,7 @@ from cxrlearn.data.training_batches import (
     Share,
 )
 from cxrlearn.errors import HardwareError, UsageError
+from tests.support.dicoms import dicom, ramp
 from tests.support.tiny_backbone import make_image
 
 if TYPE_CHECKING:
@@ -182,6 +183,20 @@ def test_original_defect_s1_an_unreadable_image_shifts_nothing(
     ]
     check_rows_hold_their_own(images, stream[:3])
     assert not stream[3].known.any()  # nothing else was in that batch
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_what_was_not_read_as_stated_is_told_with_its_position(
+    images: LabelledImages, workers: int
+) -> None:
+    Path(images.paths[2]).write_bytes(dicom(ramp(), WindowCenter=128, WindowWidth=256))
+    Path(images.paths[5]).write_bytes(dicom(np.full((24, 32), 7, dtype=np.uint16)))
+    told: dict[int, str] = {}
+    loading = LoadingConfig(workers, on_image_notice=told.__setitem__)
+    list(batches(images, loading=loading).epoch(0, 0))
+    assert sorted(told) == [2, 5]
+    assert told[2].startswith("the window of center 128 and width 256 ")
+    assert told[5] == "every pixel has the same value"
 
 
 def test_augmented_pictures_are_the_same_on_any_worker_and_rank(images: LabelledImages) -> None:
