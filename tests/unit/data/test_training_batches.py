@@ -189,8 +189,8 @@ def test_original_defect_s1_an_unreadable_image_shifts_nothing(
 def test_what_was_not_read_as_stated_is_told_with_its_position(
     images: LabelledImages, workers: int
 ) -> None:
-    Path(images.paths[2]).write_bytes(dicom(ramp(), WindowCenter=128, WindowWidth=256))
-    Path(images.paths[5]).write_bytes(dicom(np.full((24, 32), 7, dtype=np.uint16)))
+    Path(images.paths[2]).write_bytes(dicom(ramp(*SIZE), WindowCenter=128, WindowWidth=256))
+    Path(images.paths[5]).write_bytes(dicom(np.full(SIZE, 7, dtype=np.uint16)))
     told: dict[int, str] = {}
     loading = LoadingConfig(workers, on_image_notice=told.__setitem__)
     list(batches(images, loading=loading).epoch(0, 0))
