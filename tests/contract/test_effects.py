@@ -90,8 +90,11 @@ def test_variables_are_named(study: Study) -> None:
     )
     assert "k of CXRLEARN_K has no effect here: belongs to --knn" in outcome.err
     # A variable serves every command that has the setting, and one of the weights serves all.
-    outcome = done("embed", cwd=study.folder, CXRLEARN_EPOCHS="3", CXRLEARN_WEIGHTS_DIR="w")
-    assert "CXRLEARN" not in outcome.err
+    said = "CXRLEARN_WEIGHTS_DIR has no effect: w is no folder"
+    environment = {"CXRLEARN_EPOCHS": "3", "CXRLEARN_WEIGHTS_DIR": "w"}
+    assert said in done("embed", cwd=study.folder, **environment).err
+    (study.folder / "w").mkdir()
+    assert "CXRLEARN" not in done("embed", cwd=study.folder, **environment).err
 
 
 def test_a_typo_in_the_section_of_another_command_is_refused(study: Study) -> None:
