@@ -49,9 +49,7 @@ def flip_bits(
     chosen = np.random.default_rng(seed).choice(bits, size=min(count, bits), replace=False)
     found = Flips()
     for bit in chosen.tolist():
-        damaged = bytearray(whole)
-        damaged[bit // 8] ^= 1 << bit % 8
-        path.write_bytes(damaged)
+        _put(path, bit // 8, whole[bit // 8] ^ 1 << bit % 8)
         try:
             same = read() == expected
         except error:
@@ -63,5 +61,11 @@ def flip_bits(
                 found.harmless += 1
             else:
                 found.silent.append(bit)
-    path.write_bytes(whole)
+        _put(path, bit // 8, whole[bit // 8])
     return found
+
+
+def _put(path: Path, place: int, byte: int) -> None:
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(bytes([byte]))

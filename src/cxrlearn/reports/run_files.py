@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import tomllib
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
@@ -11,14 +12,15 @@ from cxrlearn.reports.document import REPORT, json_text, read_report
 from cxrlearn.runtime.folders import carry_over
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
 OF_A_RUN = (
     "best.safetensors", "last.safetensors", "probe.safetensors", "history.csv", "model.json",
     "probe.json", "settings.toml", "split.csv",
 )  # fmt: skip
-"""Files that a run writes before its report, which lists them."""
+"""Files that a run writes before its report, which lists them; settings.toml comes first."""
+_OF_SEEDS = "seed-[0-9]*/*"
 GROWING = ("last.safetensors", "*/last.safetensors", "tensorboard/*", "*/tensorboard/*")
 """Files of a training that have no final content, and so no hash in the report."""
 _MODEL = ("probe.json", "model.json", "*.safetensors")
@@ -87,8 +89,7 @@ def keep_other_files(old: Path, new: Path) -> None:
     Raises:
         OSError: a file cannot be linked or copied, or a folder has the name of a file of the run.
     """
-    listed = _listed(old)
-    for name, path in _entries(old, listed):
+    for name, path in _entries(old, _written_by_run(old)):
         target = new / name
         if path.is_dir() and target.is_file():
             raise IsADirectoryError(21, "is a folder", str(path))
@@ -98,29 +99,43 @@ def keep_other_files(old: Path, new: Path) -> None:
         carry_over(path, target)
 
 
-def _entries(old: Path, listed: Mapping[str, str] | None) -> Iterator[tuple[str, Path]]:
-    """Yield the files, empty folders and links in a run's folder that are not the run's."""
+def is_begun(folder: Path) -> bool:
+    """Tell by its settings whether a run has begun in a folder, or has been finished there."""
+    try:
+        document = tomllib.loads((folder / "settings.toml").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return "probe" in document or "finetune" in document
+
+
+def _written_by_run(old: Path) -> Callable[[str, Path], bool]:
+    """Return what tells by name and content whether the run in a folder wrote a file."""
+    files = _listed(old)
+    if files is not None:
+        listed = files
+        return lambda name, path: (
+            name == REPORT
+            or _is_any(name, GROWING)
+            or (name in listed and not path.is_symlink() and _sha256(path) == listed[name])
+        )
+    if is_begun(old):
+        return lambda name, _: _is_any(name, (REPORT, *OF_A_RUN, *GROWING, _OF_SEEDS))
+    return lambda *_: False
+
+
+def _entries(old: Path, is_ours: Callable[[str, Path], bool]) -> Iterator[tuple[str, Path]]:
+    """Yield the files, folders and links in a run's folder that are not the run's."""
     for path in sorted(old.iterdir()) if old.is_dir() else ():
         if path.is_symlink() or path.is_file():
-            if not _is_of_run(path.name, path, listed):
+            if not is_ours(path.name, path):
                 yield path.name, path
-        elif listed is None and _is_any(path.name, ("tensorboard", "seed-*")):
             continue
+        inside = {f"{path.name}/{name}": one for name, one in _files(path)}
+        foreign = {name: one for name, one in inside.items() if not is_ours(name, one)}
+        if len(foreign) == len(inside):
+            yield path.name, path
         else:
-            inside = {f"{path.name}/{name}": one for name, one in _files(path)}
-            foreign = {n: p for n, p in inside.items() if not _is_of_run(n, p, listed)}
-            if len(foreign) == len(inside):
-                yield path.name, path
-            else:
-                yield from foreign.items()
-
-
-def _is_of_run(name: str, path: Path, listed: Mapping[str, str] | None) -> bool:
-    if name == REPORT or _is_any(name, GROWING):
-        return True
-    if listed is None:
-        return _is_any(name, OF_A_RUN)
-    return name in listed and not path.is_symlink() and _sha256(path) == listed[name]
+            yield from foreign.items()
 
 
 def _listed(folder: Path) -> Mapping[str, str] | None:

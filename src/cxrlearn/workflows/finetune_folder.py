@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import shutil
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from cxrlearn.errors import UsageError
 from cxrlearn.features.lock import writer_lock
 from cxrlearn.reports.document import REPORT
-from cxrlearn.reports.run_files import OF_A_RUN
+from cxrlearn.reports.run_files import OF_A_RUN, is_begun
 from cxrlearn.runtime.atomic import disk_errors, write_text
 from cxrlearn.runtime.folders import carry_over
 from cxrlearn.training.checkpoints import load_checkpoint
@@ -75,8 +76,9 @@ def training_folder(folder: Path, config: FinetuneConfig, identity: Identity) ->
     """See to it that nothing of worth would be lost, and return the folder to train in.
 
     A run that is there stays whole until the new one is: what overwrites it is trained in a hidden
-    folder beside it, where `--resume` looks first. Only the holder of the run's lock can tell an
-    unfinished run from one that is being trained.
+    folder beside it, where `--resume` looks first. So is a run whose folder holds somebody's
+    files. Only the holder of the run's lock can tell an unfinished run from one that is being
+    trained.
 
     Raises:
         TrainingError: what is to be resumed is of another model.
@@ -85,23 +87,29 @@ def training_folder(folder: Path, config: FinetuneConfig, identity: Identity) ->
     """
     apart = folder_apart(folder)
     with disk_errors(folder, "What was there before is untouched."):
-        if config.overwrite:
-            _remove(apart)
-            if not _holds_a_run(folder):
-                return folder
-            apart.mkdir()
-            return apart
-        if config.resume and apart.is_dir():
-            _check_folder(apart, config, identity)
-            return apart
-        _check_folder(folder, config, identity)
-        if not (folder / REPORT).is_file():
+        if not config.overwrite:
+            if apart.is_dir() and (config.resume or not _holds_a_run(folder)):
+                _check_folder(apart, config, identity)
+                if config.resume:
+                    return apart
+            _check_folder(folder, config, identity)
+        _remove(apart)
+        if not _is_trained_apart(folder, config):
             return folder
         apart.mkdir()
-        for path in trained_files(folder):
-            carry_over(path, apart / path.name)
-        carry_over(folder / SETTINGS, apart / SETTINGS)
+        if config.resume:
+            for path in (*trained_files(folder), folder / SETTINGS):
+                carry_over(path, apart / path.name)
         return apart
+
+
+def _is_trained_apart(folder: Path, config: FinetuneConfig) -> bool:
+    if _holds_a_run(folder):
+        return config.overwrite or (folder / REPORT).is_file()
+    for name in (*OF_A_RUN, REPORT):
+        if (folder / name).is_dir():  # said now, not after days of training
+            raise IsADirectoryError(errno.EISDIR, "is a folder", str(folder / name))
+    return folder.is_dir() and any(folder.iterdir()) and not is_begun(folder)
 
 
 def _holds_a_run(folder: Path) -> bool:

@@ -317,6 +317,23 @@ def test_what_the_run_did_not_write_is_carried_over(
     assert len(list(folder.glob("predictions-*.csv"))) == 1
 
 
+def test_files_that_were_there_before_any_run_are_kept(
+    tmp_path: Path, sets: dict[str, Predictions]
+) -> None:
+    folder = tmp_path / "a"
+    folder.mkdir()
+    mine = ("split.csv", "settings.toml", "history.csv", "roc-mine.png", "report.json")
+    for name in mine:
+        (folder / name).write_text("mine")
+    _run(folder, sets)
+    for name in mine:
+        kept = folder / name
+        if name in {"settings.toml", "report.json"}:
+            kept = kept.with_name(f"{kept.stem}.kept{kept.suffix}")
+        assert kept.read_text() == "mine"
+    check_run_files(folder, read_report(folder))
+
+
 def test_a_full_disk_leaves_the_old_run(
     tmp_path: Path, sets: dict[str, Predictions], monkeypatch: pytest.MonkeyPatch
 ) -> None:
