@@ -357,6 +357,7 @@ def test_options_that_name_what_a_manifest_lacks(base: Study) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_all_images_missing(study: Study) -> None:
     shutil.rmtree(study.folder / "images")
+    study.features.unlink()  # with features, they are not needed
     for command in (("probe",), TUNE):
         message = refused(3, *command, cwd=study.folder)
         assert "none of the 24 images of train can be used (images/p00_0.png: " in message

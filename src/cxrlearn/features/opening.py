@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FORMAT = "cxrlearn-features"
 VERSION = 2
+_REQUIRED = ("content_hash", "size", "mtime_ns", "failed/image_id", "failed/reason")
 _AGAIN = "Delete it and run `cxrlearn embed` again."
 
 
@@ -112,6 +113,8 @@ def _check_format(path: Path, file: h5py.File) -> None:
     version = int(file.attrs["version"])
     if version > VERSION:
         raise _newer(path, version)
+    for name in _REQUIRED:
+        file[name]  # a KeyError names what is missing
     # Rows cut off, or of another width, would otherwise go to the wrong images without a word.
     count, found = len(file["image_id"]), file["features"].shape
     dim = Fingerprint.from_json(file.attrs["fingerprint"]).dim

@@ -7,7 +7,7 @@ import tomllib
 from fnmatch import fnmatch
 from typing import TYPE_CHECKING, Any
 
-from cxrlearn.errors import DataError, TrainingError
+from cxrlearn.errors import DataError, DiskError, TrainingError
 from cxrlearn.reports.document import REPORT, json_text, read_report
 from cxrlearn.runtime.folders import carry_over
 
@@ -87,12 +87,16 @@ def keep_other_files(old: Path, new: Path) -> None:
         new: complete but for these files.
 
     Raises:
-        OSError: a file cannot be linked or copied, or a folder has the name of a file of the run.
+        DiskError: a folder has the name of a file of the run.
+        OSError: a file cannot be linked or copied.
     """
     for name, path in _entries(old, _written_by_run(old)):
         target = new / name
         if path.is_dir() and target.is_file():
-            raise IsADirectoryError(21, "is a folder", str(path))
+            raise DiskError(
+                f"cannot write {path}: a folder stands where a file is needed. What was there "
+                "before is untouched."
+            )
         while target.exists():
             target = target.with_name(f"{target.stem}.kept{target.suffix}")
         target.parent.mkdir(parents=True, exist_ok=True)

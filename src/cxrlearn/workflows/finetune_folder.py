@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import errno
 import re
 import shutil
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
-from cxrlearn.errors import UsageError
+from cxrlearn.errors import DiskError, UsageError
 from cxrlearn.features.lock import writer_lock
 from cxrlearn.reports.document import REPORT
 from cxrlearn.reports.run_files import OF_A_RUN, is_begun
@@ -108,7 +107,9 @@ def _is_trained_apart(folder: Path, config: FinetuneConfig) -> bool:
         return config.overwrite or (folder / REPORT).is_file()
     for name in (*OF_A_RUN, REPORT):
         if (folder / name).is_dir():  # said now, not after days of training
-            raise IsADirectoryError(errno.EISDIR, "is a folder", str(folder / name))
+            raise DiskError(
+                f"cannot write {folder / name}: a folder stands where a file is needed."
+            )
     return folder.is_dir() and any(folder.iterdir()) and not is_begun(folder)
 
 
