@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    import pytest
 
 SETTINGS_OF_TESTS = {
     "CXRLEARN_BIT_FLIPS", "CXRLEARN_CRASH_KILLS", "CXRLEARN_REPORTS", "CXRLEARN_REQUIRE_SHARED",
@@ -24,6 +28,12 @@ for name in list(os.environ):
 # An example takes as long as the machine is busy.
 settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs from all tests but those marked gpu (`pytest -m gpu`): `auto` would take one."""
+    if "gpu" not in config.option.markexpr:
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
