@@ -135,6 +135,11 @@ def test_only_file_of_own_weights_finds_them_again(study: Study) -> None:
     message = refused(2, "probe", cwd=study.folder)
     assert "own.safetensors, which are not there" in message
     assert "--weights cxr-tiny=FILE" in message
+    message = refused(4, "probe", "-m", "chexzero", cwd=study.folder, CXRLEARN_WEIGHTS_DIR="")
+    assert "features holds" not in message
+    made.rename(made.with_name("chexzero+w12345678.h5"))
+    message = refused(4, "probe", "-m", "chexzero", cwd=study.folder, CXRLEARN_WEIGHTS_DIR="")
+    assert "features holds chexzero+w12345678: to use it, name what it was made with" in message
 
 
 def test_several_files_and_no_name_are_refused_with_the_list(study: Study) -> None:

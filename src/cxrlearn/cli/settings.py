@@ -97,7 +97,11 @@ def _complete_choice(section: str, resolved: Resolved) -> None:
 
         folder = Path(str(settings["features_dir"].value))
         try:
-            found = only_feature_file(folder, offline=bool(settings["offline"].value))
+            found = only_feature_file(
+                folder,
+                offline=bool(settings["offline"].value),
+                other_weights=settings["weights"].origin != "default",
+            )
         except UsageError as error:
             if not resolved.problems:  # else it is told why nothing names one
                 resolved.problems.append(str(error))

@@ -20,6 +20,7 @@ from cxrlearn.workflows.cached_rows import cached_rows
 from cxrlearn.workflows.embed import images_of
 from cxrlearn.workflows.embed_config import EmbedConfig
 from cxrlearn.workflows.embed_recover import adopt
+from cxrlearn.workflows.feature_choice import announce_choice, files_like_it
 from cxrlearn.workflows.setting_values import NamedPath
 from cxrlearn.workflows.shared_images import warn_of_missing_images, warn_of_shared_images
 from cxrlearn.workflows.targets import Target, resolve_target
@@ -76,12 +77,15 @@ class ProbeFeatures:
         return {name: why for split in self.splits.values() for name, why in split.failed.items()}
 
 
-def only_feature_file(folder: Path, *, offline: bool = False) -> dict[str, object]:
+def only_feature_file(
+    folder: Path, *, offline: bool = False, other_weights: bool = False
+) -> dict[str, object]:
     """Return the backbone settings behind the only feature file of a folder, all of them.
 
     Args:
         folder: of feature files.
         offline: never ask the network about an `hf:` name.
+        other_weights: those it was made with are not needed.
 
     Raises:
         UsageError: there is none, or there are several: the message lists them; or what it was
@@ -122,7 +126,7 @@ def only_feature_file(folder: Path, *, offline: bool = False) -> dict[str, objec
         "store": found.store,
         "intensity": found.intensity,
     }
-    if given and not Path(str(given)).exists():
+    if given and not other_weights and not Path(str(given)).exists():
         raise UsageError(
             f"{file} was made with the weights {given}, which are not there. Say which to take: "
             f"--model {found.backbone} --weights {found.backbone}=FILE."
@@ -147,27 +151,15 @@ def find_target(config: ProbeConfig, reporter: Reporter) -> Target:
             store=config.store,
             notify=reporter.notice,
         )
-    except WeightsError:
+    except WeightsError as error:
         found = None if config.weights else _target_of_file(config.model, config)
         if found is None:
-            raise
+            raise WeightsError(*error.args, *files_like_it(config)) from error
         reporter.notice(
             f"the weights of {config.model} are not here; {found.file} is taken as it is."
         )
         return found
     return adopt(target, SILENT, "--features-dir")
-
-
-def announce_choice(config: ProbeConfig, target: Target, reporter: Reporter) -> None:
-    """Say which backbone was taken, from where, and which other feature files there are."""
-    if config.backbone_from is None:
-        return
-    others = sorted(file.stem for file in config.features_dir.glob("*.h5") if file != target.file)
-    if config.backbone_from.startswith("command line"):
-        others = [name for name in others if name.startswith(target.resolved.label)]
-    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-    beside = f"; not used: {', '.join(others[:5])}{more} in {config.features_dir}" if others else ""
-    reporter.notice(f"backbone {target.tag}, from {config.backbone_from}{beside}.")
 
 
 def _target_of_file(model: str, config: ProbeConfig) -> Target | None:
