@@ -25,10 +25,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
-
 from cxrlearn.evaluation.bootstrap import patient_bootstrap_auroc, percentile_interval
 from cxrlearn.evaluation.delong import auroc_interval, paired_auroc_difference
+from scipy.special import ndtri
+
 from cxrlearn.evaluation.inputs import Clusters, Truth
 
 if TYPE_CHECKING:

@@ -58,7 +58,6 @@ def train_losses(name: str, folder: Path) -> tuple[float, float]:
         origin=("nih",),
         epochs=EPOCHS,
         batch_size=BATCH,
-        replicates=100,
         device="cpu",
         cache_dir=folder / "cache",
         output_dir=folder / "runs",

@@ -85,7 +85,6 @@ USAGE = [
     (["--C", "nan"], "--C: expected a positive number or auto, got nan"),
     (["--C", "inf"], "--C: expected a positive number or auto, got inf"),
     (["--C", "abc"], "--C (command line): expected a number or auto, got 'abc'"),
-    (["--replicates", "1"], "--replicates: expected at least 100, got 1"),
     (["--seed", "-1"], "--seed: expected at least 0"),
     (["--max-iter", "0"], "--max-iter: expected at least 1"),
     (["--batch-size", "0"], "--batch-size: expected at least 1"),

@@ -48,7 +48,7 @@ OPTIONS: dict[str, list[str]] = {
     "probe": [
         *SWITCHES, *BACKBONE, *DATA, *COMPUTE,
         "--use-logreg", "--linear", "--knn", "--C", "--solver", "--max-iter", "--class-weight",
-        "--standardize", "--learning-rate", "--epochs", "--k", "--replicates", "--seed",
+        "--standardize", "--learning-rate", "--epochs", "--k", "--seed",
         "--operating-point", "--subgroup", "--floor-columns", "--aggregate-by", "--aggregate",
         "--origin", "--null", "--train-fraction", "--few-shot", "--repeats", "--memory-limit",
         "--verbose", "-v", "--store",
@@ -64,7 +64,7 @@ OPTIONS: dict[str, list[str]] = {
         "--pos-weight", "--head-init",
         "--freeze-to", "--freeze-backbone", "--batch-norm", "--augment", "--seeds",
         "--deterministic", "--save-every", "--resume", "--max-restarts", "--tensorboard", "--null",
-        "--cache-dir", "--replicates", "--seed", "--operating-point", "--subgroup",
+        "--cache-dir", "--seed", "--operating-point", "--subgroup",
         "--floor-columns", "--aggregate-by", "--aggregate", "--origin", "--verbose", "-v",
         "--split-column", "--split-by-image", "--patient-column", "--strict",
         "--class-columns", "--task", "--positive", "--label-separator", "--blank",
@@ -79,7 +79,7 @@ OPTIONS: dict[str, list[str]] = {
         "--output", "-o", "--overwrite", "--allow-failures", "--features-dir", "--output-dir",
     ],
     "compare": [
-        "runs", "--output-dir", "--labels", "--common-rows", "--replicates", "--seed", "--format",
+        "runs", "--output-dir", "--labels", "--common-rows", "--format",
         "--output", "-o", "--quiet", "-q", "--debug", "--json", "--config", "--show-config",
     ],
     "init": ["--quiet", "-q", "--debug"],

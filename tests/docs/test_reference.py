@@ -90,7 +90,7 @@ def test_help_shows_defaults_in_brackets() -> None:
     from cxrlearn.cli.app import app
 
     shown = CliRunner().invoke(app, ["probe", "--help"], env={"COLUMNS": "200"}).output
-    assert "[default: 1000]" in shown
+    assert "[default: 500]" in shown
     assert "[default: mask]" in shown
 
 

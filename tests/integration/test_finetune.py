@@ -24,7 +24,7 @@ from tests.support.finetune_child import SPECS, Ended, Fault, run_finetune, run_
 from tests.support.small_study import LABELS, Study, write_study
 from tests.support.tiny_backbone import use_tiny
 
-QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--replicates", 100, "--subgroup",
+QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--subgroup",
          "none", "--floor-columns", "none", "--learning-rate", 0.02, "--name", "run")  # fmt: skip
 CALLS_BEFORE = 8
 """Forward passes before the first step: the width is proved, parameters without use are found, and

@@ -23,8 +23,8 @@ MOST_KILLS = 3
 """Of one run, before it may end."""
 MOST_PASSES = 24
 """About as many forward passes as an undisturbed run takes."""
-QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--accumulate", 2, "--replicates",
-         100, "--subgroup", "none", "--floor-columns", "none", "--learning-rate", 0.02,
+QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--accumulate", 2,
+         "--subgroup", "none", "--floor-columns", "none", "--learning-rate", 0.02,
          "--head-init", "probe", "--name", "run")  # fmt: skip
 
 

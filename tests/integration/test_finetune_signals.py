@@ -13,7 +13,7 @@ from tests.support.small_study import Study, write_study
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--replicates", 100, "--subgroup",
+QUICK = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--subgroup",
          "none", "--floor-columns", "none", "--name", "run")  # fmt: skip
 
 

@@ -11,7 +11,7 @@ from tests.support.small_study import write_study
 if TYPE_CHECKING:
     from pathlib import Path
 
-RUN = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--replicates", 100, "--subgroup",
+RUN = ("-m", "small-net", "--epochs", 3, "--batch-size", 8, "--subgroup",
        "none", "--floor-columns", "none", "--name", "run", "--tensorboard")  # fmt: skip
 STEPS = 3
 """Of an epoch: 24 images."""

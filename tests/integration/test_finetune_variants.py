@@ -18,7 +18,7 @@ from tests.support.tiny_backbone import use_tiny
 if TYPE_CHECKING:
     from pathlib import Path
 
-QUICK = ("-m", "small-net", "--epochs", 2, "--batch-size", 8, "--replicates", 100, "--subgroup",
+QUICK = ("-m", "small-net", "--epochs", 2, "--batch-size", 8, "--subgroup",
          "none", "--floor-columns", "none", "--learning-rate", 0.02)  # fmt: skip
 
 

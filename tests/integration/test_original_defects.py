@@ -163,7 +163,6 @@ def test_original_defect_s10_options_do_what_their_names_say(study: Study) -> No
     typed = done("probe", "--use-logreg", *FAST, "--show-config", cwd=study.folder).out
     settings = tomllib.loads(typed)["probe"]
     assert settings["use_logreg"] is True
-    assert settings["replicates"] == 100
     for name in ("chexzero", "cxr-repair"):
         shown = json.loads(done("models", "show", name, "--json", cwd=study.folder).out)
         assert shown["name"] == "chexzero"

@@ -502,7 +502,7 @@ def test_limit_uses_the_first_rows_of_each_manifest(study: Study) -> None:
 
 
 def test_settings_come_from_the_file_the_environment_and_the_command_line(study: Study) -> None:
-    (study.folder / "cxrlearn.toml").write_text(f"{SETTINGS}\n[probe]\nC = 0.5\nreplicates = 100\n")
+    (study.folder / "cxrlearn.toml").write_text(f"{SETTINGS}\n[probe]\nC = 0.5\n")
     done("probe", "--name", "file", cwd=study.folder)
     done("probe", "--name", "environment", cwd=study.folder, CXRLEARN_C="0.25")
     done("probe", "--name", "typed", "--C", 2, cwd=study.folder, CXRLEARN_C="0.25")

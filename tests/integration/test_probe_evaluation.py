@@ -73,14 +73,14 @@ def numbers(part: Any) -> list[float]:  # noqa: ANN401 - any JSON
 # ---- what every run with these columns says ------------------------------------------------------
 
 
-def test_floor_subgroups_strata_and_the_resolvable_difference_are_there_unasked(
+def test_floor_subgroups_strata_and_the_detectable_difference_are_there_unasked(
     study: Study,
 ) -> None:
     result = probe(study)["results"][0]
     assert result["floor"]["columns"] == ["age", "sex", "view"]
     assert {group["column"] for group in result["subgroups"]} == {"age", "sex", "view"}
     assert result["within_strata"]["columns"] == ["view", "sex"]
-    assert result["resolvable"]["difference"] > 0
+    assert result["detectable"]["difference"] > 0
     sizes = {(g["column"], g["value"]): g["rows"] for g in result["subgroups"]}
     assert (sizes["sex", "M"], sizes["sex", "F"], sizes["view", "PA"]) == (8, 4, 6)
     assert (sizes["age", "60-79"], sizes["age", "80+"]) == (8, 4)
@@ -91,7 +91,7 @@ def test_none_turns_them_off(study: Study) -> None:
     assert result["floor"] is None
     assert result["subgroups"] == []
     assert result["within_strata"] is None
-    assert "--floor-columns none" in result["resolvable"]["reason"]
+    assert "--floor-columns none" in result["detectable"]["reason"]
 
 
 def test_ages_of_nonsense_are_no_shortcut_and_no_error(study: Study) -> None:
@@ -233,8 +233,8 @@ def test_what_cannot_be_computed_is_null_with_a_sentence(study: Study, how: str)
         assert len(labels["Effusion"]["reason"]) > 10
     if how == "test of one class":
         assert result["evaluation"]["macro"]["value"] is None
-        assert result["floor"]["cleared"] is False
-        assert result["resolvable"]["difference"] is None
+        assert result["floor"]["exceeds"] is None
+        assert result["detectable"]["difference"] is None
     elif how == "a subgroup of three":
         group = next(g for g in result["subgroups"] if g["value"] == "X")
         assert group["rows"] == 3

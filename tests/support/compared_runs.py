@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from cxrlearn.reports.schema import PretrainingReport, RunReport
 
 LABELS = ("edema", "effusion")
-REPLICATES = 100
 
 
 def scored(
@@ -105,7 +104,6 @@ def _evaluated(rows: Predictions) -> Evaluation:
             for place, name in enumerate(rows.names)
             if np.isnan(rows.logits[:, place]).all()
         },
-        n_replicates=REPLICATES,
     )
 
 

@@ -20,7 +20,7 @@ from tests.support.listener import Listener
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-FAST = ("--replicates", "100", "--C", "1", "--floor-columns", "none", "--subgroup", "none")
+FAST = ("--C", "1", "--floor-columns", "none", "--subgroup", "none")
 LABELS = ("--class-columns", "Effusion,Mass")
 
 

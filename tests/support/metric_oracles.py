@@ -1,4 +1,4 @@
-"""Metrics the slow way, row by row in fractions, and replicates by copying rows."""
+"""Metrics the slow way, row by row in fractions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Sequence
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -57,26 +57,6 @@ def calibration_error_by_bins(
         mean = sum((Fraction(_probability(y_score[i])) for i in rows), Fraction()) / len(rows)
         total += Fraction(len(rows), len(bins)) * Fraction(abs(share - mean))
     return float(total) if bins else math.nan
-
-
-def replicates_by_copying(
-    metric: Callable[[list[int]], float],
-    patients: Sequence[str],
-    drawn_counts: Iterable[FloatArray],
-) -> FloatArray:
-    """Score the row numbers of each replicate, a patient's rows copied as often as it is drawn.
-
-    `drawn_counts` holds blocks of (patients by sorted id, replicates).
-    """
-    owners = sorted(set(patients))
-    rows_of = [[i for i, p in enumerate(patients) if p == owner] for owner in owners]
-    return np.array(
-        [
-            metric([i for owned, n in zip(rows_of, counts, strict=True) for i in owned * int(n)])
-            for block in drawn_counts
-            for counts in block.T
-        ]
-    )
 
 
 def _probability(score: float) -> float:

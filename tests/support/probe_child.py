@@ -65,7 +65,6 @@ def _probe(folder: Path, C: float, killed: Killed) -> None:
             class_columns=("Cardiomegaly", "Effusion"),
             name="run",
             C=C,
-            replicates=100,
             overwrite=True,
             workers=0,
             device="cpu",

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cxrlearn.evaluation.evaluate import evaluate
-from cxrlearn.evaluation.paired import PairedDifference
 from cxrlearn.evaluation.results import (
     Average,
     Calibration,
     CalibrationBin,
+    Difference,
     Estimate,
     OperatingPoint,
     Subgroup,
@@ -25,6 +25,7 @@ from cxrlearn.reports.schema import (
     CurveMacroReport,
     CurveMissingReport,
     CurvePointReport,
+    DetectableReport,
     DropReport,
     EpochReport,
     FinetuneReport,
@@ -34,7 +35,6 @@ from cxrlearn.reports.schema import (
     PretrainingReport,
     ProbeLabelReport,
     ProbeReport,
-    ResolvableReport,
     RunReport,
     SetReport,
     SplitReport,
@@ -89,8 +89,6 @@ def evaluate_predictions(predictions: Predictions) -> Evaluation:
         patients=predictions.patient_ids,
         image_ids=predictions.image_ids,
         not_scored=NOT_SCORED,
-        n_replicates=100,
-        seed=5,
     )
 
 
@@ -122,7 +120,6 @@ def plain_evaluation(evaluation: Evaluation) -> Evaluation:
     labels = tuple(
         replace(
             label,
-            auroc_bootstrap=None,
             standard_error=None,
             design_effect=None,
             average_precision=None,
@@ -200,7 +197,7 @@ def _sample_probe() -> ProbeReport:
 
 def estimate(value: float, width: float = 0.05) -> Estimate:
     """Make an estimate with limits around its value."""
-    return Estimate(value, value - width, value + width, None, 0, ())
+    return Estimate(value, value - width, value + width, None, ())
 
 
 def full_report(predictions: dict[str, Predictions]) -> RunReport:
@@ -241,7 +238,7 @@ def full_set(result: SetReport) -> SetReport:
             tuple(label.auroc for label in labels),
         ),
         floor=sample_floor(evaluation),
-        resolvable=ResolvableReport(0.0234, 0.0084, "the floor", None),
+        detectable=DetectableReport(0.0234, 0.0084, None),
     )
 
 
@@ -253,15 +250,14 @@ def full_label(label: LabelResult) -> LabelResult:
     bins = tuple(
         CalibrationBin(5, p, min(1.0, p * 1.3)) for p in np.linspace(0.01, 0.7, 15).tolist()
     )
-    calibration = Calibration(prevalence, 0.28, 0.12, 0.81, None, bins)
+    calibration = Calibration(prevalence, 0.28, estimate(0.12), estimate(0.81), bins)
     return replace(
         label,
-        auroc_bootstrap=label.auroc,
         standard_error=0.061,
         design_effect=1.7,
         average_precision=estimate(0.41),
         brier=estimate(0.19),
-        calibration_error=estimate(0.08),
+        calibration_error=Estimate(0.08, None, None, None, ()),
         calibration=calibration,
         operating_points=(sample_point(), sample_point(chosen=False)),
     )
@@ -273,15 +269,15 @@ def sample_point(*, chosen: bool = True) -> OperatingPoint:
         shown = [estimate(0.8), estimate(0.7), estimate(0.45), estimate(0.92), estimate(0.58)]
         return OperatingPoint("youden", -0.4, 0.401, None, (31, 69), 16, 15, 35, 4, *shown)
     reason = "validation has 4 positives, fewer than 10"
-    missing = Estimate(None, None, None, reason, 0, ())
+    missing = Estimate(None, None, None, reason, ())
     return OperatingPoint(
         "sensitivity>=0.90", None, None, reason, (4, 96), 0, 0, 0, 0, *[missing] * 5
     )
 
 
 def _subgroup(column: str, value: str, rows: int, evaluation: Evaluation) -> Subgroup:
-    few = Estimate(0.6, None, None, "no interval: all rows are of one patient", 0, ())
-    one_class = Estimate(None, None, None, "no positives among 3 known rows", 0, ())
+    few = Estimate(0.6, None, None, "no interval: all rows are of one patient", ())
+    one_class = Estimate(None, None, None, "no positives among 3 known rows", ())
     found = [few if rows == 3 else estimate(0.61)] * len(evaluation.labels)
     found[2] = found[5] = one_class
     labels = tuple(
@@ -292,33 +288,33 @@ def _subgroup(column: str, value: str, rows: int, evaluation: Evaluation) -> Sub
 
 
 def sample_floor(evaluation: Evaluation, low: float = 0.021) -> FloorReport:
-    """Make a floor that is cleared where `low`, the lower limit of the difference, is above 0."""
-    difference = PairedDifference(
-        difference=0.11,
+    """Make a baseline that is exceeded where `low`, the lower limit of the difference, is > 0."""
+    difference = sample_difference(0.11, low, 0.199, evaluation.macro_labels)
+    labels = tuple(estimate(0.6) for _ in evaluation.labels)
+    return FloorReport(("age", "sex", "view"), estimate(0.6), labels, difference, low > 0, None)
+
+
+def sample_difference(value: float, low: float, high: float, labels: tuple[str, ...]) -> Difference:
+    """Make a difference with its test."""
+    return Difference(
+        difference=value,
         low=low,
-        high=0.199,
+        high=high,
         standard_error=0.04,
-        z=2.7,
+        t=2.7,
+        degrees_of_freedom=40.0,
         p_value=0.006,
         reason=None,
         cautions=(),
-        macro_a=0.71,
-        macro_b=0.6,
-        macro_labels=evaluation.macro_labels,
-        rows=evaluation.rows,
-        unit="patient",
-        clusters=evaluation.clusters,
-        replicates=100,
-        undefined_replicates=0,
-        seed=5,
+        first=0.6 + value,
+        second=0.6,
+        labels=labels,
     )
-    labels = tuple(estimate(0.6) for _ in evaluation.labels)
-    return FloorReport(("age", "sex", "view"), estimate(0.6), labels, difference, low > 0)
 
 
 def sample_drop(internal: str) -> DropReport:
-    """Make a drop from the set `internal`."""
-    return DropReport(internal, -0.043, -0.071, -0.012, NAMES[:2], None)
+    """Make a difference from the set `internal`."""
+    return DropReport(internal, sample_difference(-0.043, -0.071, -0.012, NAMES[:2]), 0)
 
 
 def sample_curve(set_name: str) -> tuple[CurvePointReport, ...]:

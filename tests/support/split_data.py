@@ -70,7 +70,6 @@ def settings(**changes: Any) -> ProbeConfig:  # noqa: ANN401 - fields of ProbeCo
         "train_csv": Path("train.csv"),
         "val_csv": Path("val.csv"),
         "test_csv": (NamedPath("test.csv"),),
-        "replicates": 100,
         "workers": 0,
         "device": "cpu",
     }

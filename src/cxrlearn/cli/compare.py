@@ -85,8 +85,6 @@ def compare(
     output_dir: OutputDir = None,
     labels: Labels = None,
     common_rows: CommonRows = None,
-    replicates: options.Replicates = None,
-    seed: options.Seed = None,
     format: Format = None,  # noqa: A002 - the option's name
     output: Output = None,
     config: options.Config = None,

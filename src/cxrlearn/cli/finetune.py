@@ -75,7 +75,6 @@ def finetune(
     resume: options.Resume = None,
     max_restarts: options.MaxRestarts = None,
     null: options.Null = None,
-    replicates: options.Replicates = None,
     seed: options.Seed = None,
     operating_point: options.OperatingPoint = None,
     subgroup: options.Subgroup = None,

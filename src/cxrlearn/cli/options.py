@@ -406,10 +406,6 @@ C = Annotated[
 MaxIter = Annotated[
     str | None, _option(PROBE, "Most iterations of the solver. [default: 500]", metavar="N")
 ]
-Replicates = Annotated[
-    str | None,
-    _option(EVALUATION, "Bootstrap replicates behind intervals. [default: 1000]", metavar="N"),
-]
 Seed = Annotated[
     str | None,
     _option(EVALUATION, "Seed of everything that is drawn. [default: 0]", metavar="N"),

@@ -62,7 +62,6 @@ def probe(
     learning_rate: options.LearningRate = None,
     epochs: options.Epochs = None,
     k: options.Neighbours = None,
-    replicates: options.Replicates = None,
     seed: options.Seed = None,
     operating_point: options.OperatingPoint = None,
     subgroup: options.Subgroup = None,

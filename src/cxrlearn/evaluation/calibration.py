@@ -9,6 +9,8 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, logit
 
+from cxrlearn.evaluation.intervals import Owners, real_estimate, undefined
+from cxrlearn.evaluation.jackknife import Jackknife
 from cxrlearn.evaluation.metrics import check_vectors, why_undefined
 from cxrlearn.evaluation.results import Calibration, CalibrationBin
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from cxrlearn.evaluation.inputs import BoolArray, FloatArray
+    from cxrlearn.evaluation.results import Estimate
 
 BINS = 15
 """Bins of equal count; fewer where probabilities tie or rows are few."""
@@ -70,17 +73,26 @@ def bin_rows(score: FloatArray) -> npt.NDArray[np.intp]:
     return np.asarray(number[group], dtype=np.intp)
 
 
-def calibrate(y_true: npt.ArrayLike, y_score: npt.ArrayLike) -> Calibration:
+def calibrate(
+    y_true: npt.ArrayLike,
+    y_score: npt.ArrayLike,
+    codes: npt.NDArray[np.intp] | None = None,
+    *,
+    unit: str = "patient",
+) -> Calibration:
     """Describe the calibration of one label.
 
     Intercept a: P(y = 1) = expit(a + score), the score as offset. Slope b: P(y = 1) =
     expit(c + b score) by maximum likelihood (Cox, Biometrika 1958;45:562-565; Van Calster et al.,
     BMC Medicine 2019;17:230). The slope exists only where the scores of the two classes overlap
-    (Albert and Anderson, Biometrika 1984;71:1-10).
+    (Albert and Anderson, Biometrika 1984;71:1-10). Without a patient, either moves by one Newton
+    step from the fit on all rows.
 
     Args:
         y_true: (n_samples,) of 0 and 1, known rows only.
         y_score: (n_samples,) log-odds.
+        codes: (n_samples,) >= 0, each row's patient; None: every row is a patient.
+        unit: what a code stands for, in reasons.
 
     Raises:
         DataError: lengths differ, a label is not 0 or 1, or a score is NaN.
@@ -88,17 +100,20 @@ def calibrate(y_true: npt.ArrayLike, y_score: npt.ArrayLike) -> Calibration:
     positive, score = check_vectors(y_true, y_score, "calibrate")
     order = np.lexsort((positive, score))  # sums then do not depend on the order of rows
     positive, score = positive[order], score[order]
+    owner = np.arange(score.size)
+    if codes is not None:
+        owner = np.unique(codes[order], return_inverse=True)[1]
     rows, positives = score.size, int(positive.sum())
     if not rows:
-        return Calibration(None, None, None, None, "no known rows", ())
+        nothing = undefined("no known rows")
+        return Calibration(None, None, nothing, nothing, ())
     probability = expit(score)
-    intercept, slope, reason = _fit(positive, score)
+    intercept, slope = _fit(positive, score, owner, unit)
     return Calibration(
         prevalence=positives / rows,
         mean_probability=math.fsum(probability) / rows,
         intercept=intercept,
         slope=slope,
-        reason=reason,
         bins=tuple(
             CalibrationBin(
                 rows=len(members),
@@ -115,15 +130,51 @@ def _by_bin(bins: npt.NDArray[np.intp]) -> list[npt.NDArray[np.intp]]:
     return np.split(order, np.cumsum(np.bincount(bins))[:-1])
 
 
-def _fit(positive: BoolArray, score: FloatArray) -> tuple[float | None, float | None, str | None]:
-    """Return intercept, slope and why one of them is missing."""
+def _fit(
+    positive: BoolArray, score: FloatArray, owner: npt.NDArray[np.intp], unit: str
+) -> tuple[Estimate, Estimate]:
+    """Return intercept and slope."""
     reason = why_undefined(int(positive.sum()), int((~positive).sum()))
+    if reason is None and np.isinf(score).any():
+        reason = f"{int(np.isinf(score).sum())} log-odds are infinite"
     if reason is not None:
-        return None, None, reason
-    if np.isinf(score).any():
-        return None, None, f"{int(np.isinf(score).sum())} log-odds are infinite"
-    slope, reason = _slope(positive, score)
-    return _intercept(positive, score), slope, reason
+        return undefined(reason), undefined(reason)
+    owners = Owners(len(np.unique(owner[positive])), len(np.unique(owner[~positive])), unit)
+    none, cautions = owners.why_no_interval(), owners.caution()
+    intercept = _intercept(positive, score)
+    line, why = _slope(positive, score)
+    first = _moved(positive, intercept + score, np.ones((1, len(score))), owner, intercept)
+    first_estimate = real_estimate(first, reason=none, cautions=cautions)
+    if line is None:
+        return first_estimate, undefined(why or "")
+    design = np.stack([score - score.mean(), np.ones_like(score)])
+    second = _moved(positive, line[0] + line[1] * score, design, owner, line[1])
+    return first_estimate, real_estimate(second, reason=none, cautions=cautions)
+
+
+def _moved(
+    positive: BoolArray,
+    fitted: FloatArray,
+    design: FloatArray,
+    owner: npt.NDArray[np.intp],
+    value: float,
+) -> Jackknife:
+    """Return the first coefficient of a logistic fit on `design` (K, n), without each patient."""
+    probability = expit(fitted)
+    gradient = _by_owner(design * (positive - probability), owner)
+    weighted = design * (probability * expit(-fitted))
+    products = (design[:, None] * weighted[None]).reshape(len(design) ** 2, -1)
+    own = _by_owner(products, owner)
+    left = (own.sum(axis=0) - own).reshape(-1, len(design), len(design))
+    singular = np.abs(np.linalg.det(left)) < np.finfo(float).tiny
+    left[singular] = np.eye(len(design))
+    shift = -np.linalg.solve(left, gradient[:, :, None])[:, 0, 0]
+    return Jackknife(value, value + np.where(singular, np.nan, shift))
+
+
+def _by_owner(values: FloatArray, owner: npt.NDArray[np.intp]) -> FloatArray:
+    """Sum (K, n) over the rows of each patient, (P, K)."""
+    return np.stack([np.bincount(owner, row) for row in values], axis=1)
 
 
 def _intercept(positive: BoolArray, score: FloatArray) -> float:
@@ -134,7 +185,8 @@ def _intercept(positive: BoolArray, score: FloatArray) -> float:
     return float(brentq(lambda a: float(expit(a + score).sum()) - expected, low - 1, high + 1))
 
 
-def _slope(positive: BoolArray, score: FloatArray) -> tuple[float | None, str | None]:
+def _slope(positive: BoolArray, score: FloatArray) -> tuple[tuple[float, float] | None, str | None]:
+    """Return constant and slope of a logistic fit on the scores, or why there is none."""
     spread = float(score.std())
     if score.min() == score.max() or spread == 0:
         return None, "no slope: all probabilities are equal"
@@ -143,11 +195,14 @@ def _slope(positive: BoolArray, score: FloatArray) -> tuple[float | None, str | 
         return None, "no slope: the probabilities separate the classes"
     design = np.stack([np.ones_like(score), (score - score.mean()) / spread])
     found = _newton(positive, design)
-    return (None, "no slope: its fit did not converge") if found is None else (found / spread, None)
+    if found is None:
+        return None, "no slope: its fit did not converge"
+    slope = found[1] / spread
+    return (found[0] - slope * float(score.mean()), slope), None
 
 
-def _newton(positive: BoolArray, design: FloatArray) -> float | None:
-    """Fit a logistic regression on `design` (2, n); return the second coefficient.
+def _newton(positive: BoolArray, design: FloatArray) -> tuple[float, float] | None:
+    """Fit a logistic regression on `design` (2, n); return both coefficients.
 
     The log-loss is convex: a Newton step that does not lower it is halved until it does.
     """
@@ -162,7 +217,7 @@ def _newton(positive: BoolArray, design: FloatArray) -> float | None:
             break  # classes separated but for rounding: the slope has run away
         step = np.linalg.solve(curvature, gradient)
         if gradient @ step < _NOTHING_TO_GAIN * len(sign):
-            return float((weights - step)[1])
+            return float((weights - step)[0]), float((weights - step)[1])
         size = 1.0
         while size > 1e-6 and _log_loss(weights - size * step, design, sign) > loss:
             size /= 2

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from cxrlearn.errors import DataError
-from cxrlearn.evaluation.delong import PairedAuroc, paired_auroc_differences
-from cxrlearn.evaluation.estimates import bootstrap_estimate, undefined
-from cxrlearn.evaluation.inputs import (
-    Clusters,
-    FloatArray,
-    Truth,
-    check_scores,
-    check_truth,
-    cluster_rows,
-)
+from cxrlearn.evaluation.averages import NOTHING_TO_AVERAGE, mean_estimate
+from cxrlearn.evaluation.differences import paired_difference
+from cxrlearn.evaluation.intervals import undefined
+from cxrlearn.evaluation.metric_table import label_estimate, measure
 from cxrlearn.evaluation.multiplicity import holm
-from cxrlearn.evaluation.paired import PairedDifference, SharedMacros, shared_macros
+from cxrlearn.evaluation.scored_set import scored_set
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from cxrlearn.evaluation.results import Estimate
+    import numpy as np
+    import numpy.typing as npt
+
+    from cxrlearn.evaluation.results import Difference, Estimate
+    from cxrlearn.evaluation.scored_set import ScoredSet
 
 SIGNIFICANCE = 0.05
 """An adjusted p-value below this tells two models apart."""
-POWER_FACTOR = 2.80
-"""1.96 + 0.84: standard errors that a test at the 5 % level finds with a power of 80 %."""
-FAMILY = "Holm-adjusted over all {count} pairs of models on this test set"
+FAMILY = "Holm-adjusted over {count} pairs of models on this test set"
 """What the p-values of macro differences are adjusted for."""
 EXPLORATORY = (
     "exploratory: a second family, Holm-adjusted over {count} comparisons of single labels"
@@ -47,7 +40,7 @@ class ModelMacro:
     name: str
     """As given."""
     macro: Estimate
-    """Mean AUROC over the labels that all models share, with its percentile interval."""
+    """Mean AUROC over the labels that all models share, with its interval."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +51,11 @@ class ModelPair:
     """Name of model A."""
     second: str
     """Name of model B."""
-    macro: PairedDifference
-    """Difference of the macro AUROC on shared replicates of patients."""
+    macro: Difference
+    """Difference of the macro AUROC."""
     adjusted_p: float | None
-    """Holm-adjusted over all pairs of this test set; None without a test."""
+    """Holm-adjusted over the pairs of this test set; None without a test, and where a model is a
+    label-permutation control: no claim is made of it."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +68,10 @@ class LabelPair:
     """Name of model A."""
     second: str
     """Name of model B."""
-    auroc: PairedAuroc
-    """Difference of the AUROC, by the clustered form of DeLong's test."""
+    auroc: Difference
+    """Difference of the AUROC."""
     adjusted_p: float | None
-    """Holm-adjusted over all pairs and labels: a family of its own; None without a test."""
+    """Holm-adjusted over pairs and labels: a family of its own; None as in `ModelPair`."""
 
 
 @dataclass(frozen=True)
@@ -103,16 +97,12 @@ class Comparison:
     rows: int
     """Rows compared."""
     unit: str
-    """What was resampled: "patient" or "image"."""
+    """Whose rows belong together: "patient" or "image"."""
     clusters: int
     """Number of such units."""
-    replicates: int
-    """Bootstrap replicates, shared by all models."""
-    seed: int
-    """Seed of the replicates."""
 
 
-def compare_models(  # noqa: PLR0913 - several models on one set, keyword-only past the arrays
+def compare_models(
     y_true: npt.ArrayLike,
     known: npt.ArrayLike | None,
     scores: Mapping[str, npt.ArrayLike],
@@ -121,25 +111,23 @@ def compare_models(  # noqa: PLR0913 - several models on one set, keyword-only p
     names: Sequence[str],
     image_ids: Sequence[str] | None = None,
     not_scored: Mapping[str, Collection[str]] | None = None,
-    n_replicates: int = 1000,
-    seed: int = 0,
+    controls: Collection[str] = (),
 ) -> Comparison:
     """Compare every pair of models on the same rows.
 
-    The macro AUROC of all models is taken over the same labels and on the same replicates of
-    patients, so what models have in common cancels in their differences. The p-values of the macro
+    The macro AUROC of all models is taken over the same labels, and a patient leaves all models
+    together, so what models have in common cancels in their differences. The p-values of the macro
     are one family; those of single labels are a second, exploratory one.
 
     Args:
         y_true: (N, L) of 0 and 1; multi-class: one-hot.
         known: (N, L) bool, or None: all known.
         scores: (N, L) logits by model name, rows and labels in the same order; at least one model.
-        patients: (N,) strings, None where unknown; None resamples images.
+        patients: (N,) strings, None where unknown; None: every image is a patient.
         names: L labels.
         image_ids: (N,) the order in which rows without a patient are numbered.
         not_scored: labels without scores, by model name.
-        n_replicates: at least 2.
-        seed: of the replicates; `evaluate` with this seed uses the same ones.
+        controls: models fitted on permuted labels: tested, but in no family of claims.
 
     Raises:
         DataError: no model; shapes, values or names do not fit; a score of a known label is NaN.
@@ -147,85 +135,84 @@ def compare_models(  # noqa: PLR0913 - several models on one set, keyword-only p
     if not scores:
         raise DataError("A comparison needs the scores of at least one model. Got none.")
     missing = {model: frozenset((not_scored or {}).get(model, ())) for model in scores}
-    truth = check_truth(y_true, known, names=names)
-    checked = {
-        model: check_scores(values, truth, names=names, without_scores=missing[model])
+    sets = {
+        model: scored_set(
+            y_true,
+            values,
+            known=known,
+            names=names,
+            kind="multilabel",
+            patients=patients,
+            image_ids=image_ids,
+            not_scored=dict.fromkeys(missing[model], "not scored by this model"),
+        )
         for model, values in scores.items()
     }
-    clusters = cluster_rows(len(truth.known), patients, image_ids)
-    shared = shared_macros(
-        truth,
-        list(checked.values()),
-        clusters,
-        names=names,
-        without_scores=frozenset().union(*missing.values()),
-        n_replicates=n_replicates,
-        seed=seed,
-    )
-    pairs = _macro_pairs(list(scores), shared)
-    labels = _label_pairs(truth, checked, clusters, names, missing)
-    best = list(scores)[int(np.argmax(shared.macros))] if shared.labels else None
+    first = next(iter(sets.values()))
+    shared = [
+        label
+        for label in range(len(names))
+        if all(data.why_unranked(label) is None for data in sets.values())
+    ]
+    macros = [ModelMacro(model, _macro(data, shared)) for model, data in sets.items()]
+    pairs = _macro_pairs(sets, shared, controls)
+    labels = _label_pairs(sets, controls)
+    ranked = [one for one in macros if one.macro.value is not None and one.name not in controls]
+    best = max(ranked, key=lambda one: one.macro.value or 0.0).name if ranked else None
     return Comparison(
-        models=tuple(
-            ModelMacro(model, _macro_estimate(shared, place)) for place, model in enumerate(scores)
-        ),
-        macro_labels=shared.labels,
+        models=tuple(macros),
+        macro_labels=tuple(first.names[label] for label in shared),
         pairs=pairs,
         labels=labels,
         best=best,
         not_distinguishable=not_distinguishable_from(best, pairs),
         family=FAMILY.format(count=sum(pair.adjusted_p is not None for pair in pairs)),
         exploratory=EXPLORATORY.format(count=sum(pair.adjusted_p is not None for pair in labels)),
-        rows=len(truth.known),
-        unit=clusters.unit,
-        clusters=clusters.count,
-        replicates=n_replicates,
-        seed=seed,
+        rows=len(first.scores),
+        unit=first.clusters.unit,
+        clusters=first.clusters.count,
     )
 
 
-def _macro_pairs(models: list[str], shared: SharedMacros) -> tuple[ModelPair, ...]:
-    places = list(combinations(range(len(models)), 2))
-    differences = [shared.difference(a, b) for a, b in places]
-    adjusted = holm([difference.p_value for difference in differences])
+def _macro(data: ScoredSet, labels: list[int]) -> Estimate:
+    if not labels:
+        return undefined(NOTHING_TO_AVERAGE)
+    found = {(label, "auroc"): measure(data, label, "auroc") for label in labels}
+    if len(labels) == 1:
+        return label_estimate(data, labels[0], "auroc", found)
+    return mean_estimate(data, labels, list(found.values()))
+
+
+def _macro_pairs(
+    sets: Mapping[str, ScoredSet], shared: list[int], controls: Collection[str]
+) -> tuple[ModelPair, ...]:
+    found = [(a, b, paired_difference(sets[a], sets[b], shared)) for a, b in combinations(sets, 2)]
+    adjusted = _adjusted(found, controls)
+    return tuple(ModelPair(*pair, p) for pair, p in zip(found, adjusted, strict=True))
+
+
+def _label_pairs(sets: Mapping[str, ScoredSet], controls: Collection[str]) -> tuple[LabelPair, ...]:
+    found: list[tuple[str, str, Difference]] = []
+    labels: list[str] = []
+    for label, name in enumerate(next(iter(sets.values())).names):
+        scored = [model for model, data in sets.items() if name not in data.not_scored]
+        for a, b in combinations(scored, 2):
+            reason = sets[a].why_unranked(label)
+            known = [] if reason else [label]
+            difference = paired_difference(sets[a], sets[b], known)
+            found.append((a, b, replace(difference, reason=reason) if reason else difference))
+            labels.append(name)
+    adjusted = _adjusted(found, controls)
     return tuple(
-        ModelPair(models[a], models[b], difference, p_value)
-        for (a, b), difference, p_value in zip(places, differences, adjusted, strict=True)
+        LabelPair(name, *pair, p) for name, pair, p in zip(labels, found, adjusted, strict=True)
     )
 
 
-def _label_pairs(
-    truth: Truth,
-    scores: Mapping[str, FloatArray],
-    clusters: Clusters,
-    names: Sequence[str],
-    missing: Mapping[str, Collection[str]],
-) -> tuple[LabelPair, ...]:
-    found: list[tuple[str, str, str, PairedAuroc]] = []
-    for place, label in enumerate(names):
-        known = truth.known[:, place]
-        models = [model for model in scores if label not in missing[model]]
-        if len(models) < 2:
-            continue
-        differences = paired_auroc_differences(
-            truth.positive[known, place],
-            np.stack([scores[model][known, place] for model in models]),
-            clusters.codes[known],
-            unit=clusters.unit,
-        )
-        for (a, b), difference in zip(combinations(models, 2), differences, strict=True):
-            found.append((label, a, b, difference))
-    adjusted = holm([difference.p_value for *_, difference in found])
-    return tuple(
-        LabelPair(*pair, adjusted_p=p_value) for pair, p_value in zip(found, adjusted, strict=True)
-    )
-
-
-def _macro_estimate(shared: SharedMacros, model: int) -> Estimate:
-    if not shared.labels:
-        return undefined("no label has scores of all models and both classes")
-    value, replicates = float(shared.macros[model]), shared.replicates[:, model]
-    return bootstrap_estimate(value, replicates, shared.clusters)
+def _adjusted(
+    found: Sequence[tuple[str, str, Difference]], controls: Collection[str]
+) -> tuple[float | None, ...]:
+    """Adjust the p-values of pairs in which neither model is a control."""
+    return holm([None if {a, b} & {*controls} else one.p_value for a, b, one in found])
 
 
 def not_distinguishable_from(
@@ -243,16 +230,3 @@ def not_distinguishable_from(
         if best in {pair.first, pair.second}
         and (pair.adjusted_p is None or pair.adjusted_p >= SIGNIFICANCE)
     )
-
-
-def resolvable_difference(standard_error: float) -> float:
-    """Return the smallest true difference that a test with this standard error is likely to find.
-
-    2.80 standard errors: a two-sided test at the 5 % level finds it with a power of 80 %, because
-    1.96 + 0.84 = 2.80 (the normal quantiles of 97.5 % and 80 %). A smaller difference between two
-    models is more likely missed than a reader expects, so it is no ranking.
-
-    Args:
-        standard_error: of the paired difference, ≥ 0.
-    """
-    return POWER_FACTOR * standard_error

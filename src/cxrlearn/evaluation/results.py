@@ -4,23 +4,67 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+POWER_FACTOR = 2.80
+"""1.96 + 0.84: standard errors that a test at the 5 % level finds with a power of 80 %."""
+
 
 @dataclass(frozen=True)
 class Estimate:
     """A number with its 95 % interval, or the reason why it is missing."""
 
     value: float | None
-    """The metric on the data itself, not the mean of replicates; None where undefined."""
+    """The metric on the data itself; None where undefined."""
     low: float | None
     """Lower limit of the interval; None without one."""
     high: float | None
     """Upper limit of the interval; None without one."""
     reason: str | None
-    """Why the value or its interval is None."""
-    undefined_replicates: int
-    """Replicates in which a class was missing; left out of the interval."""
+    """Why the value or its interval is None; None for a metric that never has an interval."""
     cautions: tuple[str, ...]
     """What to know before trusting the interval."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One number minus another of the same metric: two models, or two sets."""
+
+    difference: float | None
+    """First minus second, on the data; None where undefined."""
+    low: float | None
+    """Lower limit of the 95 % interval."""
+    high: float | None
+    """Upper limit of the 95 % interval."""
+    standard_error: float | None
+    """Jackknife over patients; 0 where the difference never varies."""
+    t: float | None
+    """Difference / standard error; None where that is zero or undefined."""
+    degrees_of_freedom: float | None
+    """Of Student's t, for interval and test."""
+    p_value: float | None
+    """Two-sided."""
+    reason: str | None
+    """Why something above is None."""
+    cautions: tuple[str, ...]
+    """What to know before trusting interval and test."""
+    first: float | None
+    """The first number."""
+    second: float | None
+    """The second number."""
+    labels: tuple[str, ...]
+    """The labels that both average."""
+
+    @property
+    def detectable(self) -> float | None:
+        """Minimum detectable difference with 80 % power; None where it cannot be said.
+
+        2.80 standard errors: a two-sided test at the 5 % level finds a true difference of this
+        size with a power of 80 %, because 1.96 + 0.84 = 2.80 (the normal quantiles of 97.5 % and
+        80 %). It is about true differences; an observed one is judged by its interval.
+        """
+        if self.reason is not None or not self.standard_error:
+            return None
+        found = POWER_FACTOR * self.standard_error
+        return found if found <= 1 else None
 
 
 @dataclass(frozen=True)
@@ -43,13 +87,11 @@ class Calibration:
     """Share of positives among known rows; None without known rows."""
     mean_probability: float | None
     """Mean probability of known rows."""
-    intercept: float | None
+    intercept: Estimate
     """Calibration in the large: the intercept of a logistic fit with the logit as offset; 0 is
     perfect, above 0 means probabilities are too low."""
-    slope: float | None
+    slope: Estimate
     """Slope of a logistic fit on the logit; 1 is perfect, below 1 means too extreme."""
-    reason: str | None
-    """Why intercept or slope is None."""
     bins: tuple[CalibrationBin, ...]
     """For the reliability plot; empty without known rows."""
 
@@ -106,18 +148,17 @@ class LabelResult:
     """Patients (or images, by `Evaluation.unit`) with at least one positive row."""
     negative_patients: int
     """Patients (or images) with at least one negative row."""
-    auroc_bootstrap: Estimate | None = None
-    """The same AUROC with the percentile interval of the patient bootstrap."""
     standard_error: float | None = None
-    """Of the AUROC: DeLong, clustered by patient where patients are known."""
+    """Of the AUROC: jackknife over patients (or images); None where undefined."""
     design_effect: float | None = None
-    """Clustered over plain DeLong variance, at least 1; None where undefined."""
+    """How much patients with several rows widen the variance, at least 1; None where undefined."""
     average_precision: Estimate | None = None
     """Area under the precision-recall steps."""
     brier: Estimate | None = None
     """Mean squared error of the probability."""
     calibration_error: Estimate | None = None
-    """Expected calibration error over bins of equal count."""
+    """Expected calibration error over bins of equal count; never with an interval, because it is
+    above zero even for perfect probabilities."""
     calibration: Calibration | None = None
     """What the reliability plot shows."""
     operating_points: tuple[OperatingPoint, ...] = ()
@@ -133,7 +174,7 @@ class Average:
     metric: str
     """`auroc`, `average_precision`, `brier` or `calibration_error`."""
     estimate: Estimate
-    """With the percentile interval of the patient bootstrap."""
+    """With its interval."""
     labels: tuple[str, ...]
     """The labels that enter, fixed on the data."""
 
@@ -147,15 +188,11 @@ class Evaluation:
     rows: int
     """Rows evaluated."""
     unit: str
-    """What was resampled: "patient", or "image" where no row names a patient."""
+    """Whose rows belong together: "patient", or "image" where no row names a patient."""
     clusters: int
     """Number of such units; a row without a patient counts as one."""
     rows_without_patient: int
     """Rows that name no patient."""
-    replicates: int
-    """Bootstrap replicates."""
-    seed: int
-    """Seed of the replicates."""
     confidence: float
     """Nominal coverage of the intervals."""
     interval_method: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from cxrlearn.evaluation.inputs import (
     check_truth,
     cluster_rows,
 )
+from cxrlearn.evaluation.intervals import Owners
 from cxrlearn.evaluation.metrics import why_undefined
 
 if TYPE_CHECKING:
@@ -48,6 +50,10 @@ class ScoredSet:
         codes = self.clusters.codes
         return len(np.unique(codes[positive])), len(np.unique(codes[negative]))
 
+    def owners_of(self, label: int) -> Owners:
+        """Return how many patients an interval of a label rests on."""
+        return Owners(*self.owners(label), self.clusters.unit)
+
     def why_unranked(self, label: int) -> str | None:
         """Say why a label has no AUROC; None where it has."""
         return self.not_scored.get(self.names[label]) or why_undefined(*self.counts(label))
@@ -62,15 +68,37 @@ class ScoredSet:
         return [i for i in range(len(self.names)) if self.why_unranked(i) is None]
 
     def known(self, label: int) -> tuple[BoolArray, FloatArray, npt.NDArray[np.intp]]:
-        """Return truth, scores and patients of a label's known rows, each (n,)."""
+        """Return truth, scores and patients of a label's known rows, each (n,).
+
+        By patient and score, whatever the order of the set, so that sums round alike.
+        """
+        return self._in_order[label]
+
+    @cached_property
+    def _in_order(self) -> tuple[tuple[BoolArray, FloatArray, npt.NDArray[np.intp]], ...]:
+        return tuple(
+            _by_patient(
+                self.truth.positive[rows, label],
+                self.scores[rows, label],
+                self.clusters.codes[rows],
+            )
+            for label, rows in enumerate(self.truth.known.T)
+        )
+
+    def known_with(
+        self, label: int, values: npt.NDArray[np.intp]
+    ) -> tuple[BoolArray, FloatArray, npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+        """Return the same, and what `values` (N,) say of these rows."""
         rows = self.truth.known[:, label]
         positive, score = self.truth.positive[rows, label], self.scores[rows, label]
-        return positive, score, self.clusters.codes[rows]
+        codes, chosen = self.clusters.codes[rows], values[rows]
+        order = np.lexsort((chosen, positive, score, codes))
+        return positive[order], score[order], codes[order], chosen[order]
 
     def pooled(self, labels: Sequence[int]) -> tuple[BoolArray, FloatArray, npt.NDArray[np.intp]]:
-        """Return the same of several labels (at least one), one after the other."""
+        """Return the same of several labels (at least one) taken as one."""
         positive, score, codes = zip(*(self.known(label) for label in labels), strict=True)
-        return np.concatenate(positive), np.concatenate(score), np.concatenate(codes)
+        return _by_patient(np.concatenate(positive), np.concatenate(score), np.concatenate(codes))
 
     def rows(self, chosen: BoolArray) -> ScoredSet:
         """Return the rows where `chosen` (N,) is True; their patients keep their order."""
@@ -81,6 +109,13 @@ class ScoredSet:
         clusters = Clusters(np.asarray(codes, dtype=np.intp), len(kept), old.unit, alone)
         truth = Truth(self.truth.positive[chosen], self.truth.known[chosen])
         return replace(self, truth=truth, scores=self.scores[chosen], clusters=clusters)
+
+
+def _by_patient(
+    positive: BoolArray, score: FloatArray, codes: npt.NDArray[np.intp]
+) -> tuple[BoolArray, FloatArray, npt.NDArray[np.intp]]:
+    order = np.lexsort((positive, score, codes))
+    return positive[order], score[order], codes[order]
 
 
 def scored_set(

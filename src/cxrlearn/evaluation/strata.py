@@ -2,45 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from cxrlearn.evaluation.bootstrap import resample
-from cxrlearn.evaluation.estimates import bootstrap_estimate, few_patients, undefined
-from cxrlearn.evaluation.metrics import macro_mean
+from cxrlearn.evaluation.averages import mean_estimate
+from cxrlearn.evaluation.intervals import share_estimate, undefined
+from cxrlearn.evaluation.jackknife import auroc_without, count_pairs
 from cxrlearn.evaluation.results import WithinStrata
 from cxrlearn.evaluation.scored_set import scored_set
-from cxrlearn.evaluation.segments import rank_pairs, ratio
 from cxrlearn.evaluation.subgroups import checked_columns
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cxrlearn.evaluation.inputs import FloatArray
+    from cxrlearn.evaluation.jackknife import Jackknife
     from cxrlearn.evaluation.results import Estimate
     from cxrlearn.evaluation.scored_set import ScoredSet
-    from cxrlearn.evaluation.segments import RankedPairs
 
 NO_PAIR = "no stratum has both classes"
 """Why a label with both classes has no AUROC within strata."""
 _NO_LABEL = "no label has both classes within a stratum"
-_LOST_PAIRS = "lost all pairs within strata"
-
-
-@dataclass(frozen=True)
-class StratifiedPairs:
-    """One label ranked within each stratum."""
-
-    strata: tuple[RankedPairs, ...]
-    """Those with both classes; at least one."""
-
-    def on(self, counts: FloatArray) -> FloatArray:
-        """Return (1, R): pairs won in all strata over all pairs within strata, NaN without any."""
-        wins, pairs = zip(*(stratum.wins(counts) for stratum in self.strata), strict=True)
-        return ratio(np.sum(wins, axis=0), 2 * np.sum(pairs, axis=0))[np.newaxis]
 
 
 def auroc_within_strata(  # noqa: PLR0913 - as `evaluate`, keyword-only
@@ -54,16 +37,14 @@ def auroc_within_strata(  # noqa: PLR0913 - as `evaluate`, keyword-only
     image_ids: Sequence[str] | None = None,
     not_scored: Mapping[str, str] | None = None,
     columns: Mapping[str, Sequence[str | None]],
-    n_replicates: int = 1000,
-    seed: int = 0,
 ) -> WithinStrata:
     """Compare only images that agree in all columns: pairs won in all strata over all such pairs.
 
     This is the Mann-Whitney statistic of each stratum, weighted by its number of pairs; the
     stratified test of van Elteren (Bull. Int. Stat. Inst. 1960;37:351-361) adds the same
     statistics with other weights, those that serve a test best. A score that only knows the
-    columns themselves gets 0.5. A blank is a value like any other. Intervals are percentile
-    intervals of the patient bootstrap.
+    columns themselves gets 0.5. A blank is a value like any other. Intervals come from the
+    jackknife over patients, on the logit scale.
 
     Args:
         y_true: as in `evaluate`, and so all others but one.
@@ -75,8 +56,6 @@ def auroc_within_strata(  # noqa: PLR0913 - as `evaluate`, keyword-only
         image_ids: as in `evaluate`.
         not_scored: as in `evaluate`.
         columns: (N,) values of each column; without columns all rows are one stratum.
-        n_replicates: as in `evaluate`.
-        seed: as in `evaluate`.
 
     Raises:
         DataError: shapes, values or names do not fit; a score of a known label is NaN.
@@ -93,32 +72,17 @@ def auroc_within_strata(  # noqa: PLR0913 - as `evaluate`, keyword-only
     )
     values = checked_columns(columns, len(data.scores))
     stratum, n_strata = _number(list(values.values()), len(data.scores))
-    statistics = {
-        label: StratifiedPairs(ranked)
-        for label in data.ranked()
-        if (ranked := _rank_strata(data, label, stratum))
+    found = {
+        label: one for label in data.ranked() if (one := _within(data, label, stratum)) is not None
     }
-    drawn = _resample(statistics, data.clusters.count, n_replicates, seed)
+    labels = tuple(_label(data, label, found.get(label)) for label in range(len(data.names)))
     return WithinStrata(
         columns=tuple(columns),
         strata=n_strata,
-        macro=_macro(data, statistics, drawn),
-        macro_labels=tuple(data.names[label] for label in statistics),
-        labels=tuple(
-            _label(data, label, statistics.get(label), drawn.get(label))
-            for label in range(len(data.names))
-        ),
+        macro=_macro(data, found, labels),
+        macro_labels=tuple(data.names[label] for label in found),
+        labels=labels,
     )
-
-
-def _resample(
-    statistics: Mapping[int, StratifiedPairs], n_clusters: int, n_replicates: int, seed: int
-) -> dict[int, FloatArray]:
-    if not statistics:
-        return {}
-    rng = np.random.default_rng(seed)
-    found = resample(list(statistics.values()), n_clusters, n_replicates=n_replicates, rng=rng)
-    return dict(zip(statistics, found, strict=True))
 
 
 def _number(
@@ -130,38 +94,26 @@ def _number(
     return np.array([numbers[key] for key in keys], dtype=np.intp), len(numbers)
 
 
-def _rank_strata(
-    data: ScoredSet, label: int, stratum: npt.NDArray[np.intp]
-) -> tuple[RankedPairs, ...]:
-    positive, score, codes = data.known(label)
-    strata = stratum[data.truth.known[:, label]]
-    both = np.intersect1d(strata[positive], strata[~positive])
-    parts = (strata == number for number in both)
-    return tuple(
-        rank_pairs(positive[rows], score[rows], codes[rows], data.clusters.count) for rows in parts
-    )
+def _within(data: ScoredSet, label: int, stratum: npt.NDArray[np.intp]) -> Jackknife | None:
+    """Return the AUROC within strata; None where no stratum has both classes."""
+    positive, score, codes, numbers = data.known_with(label, stratum)
+    both = np.intersect1d(numbers[positive], numbers[~positive])
+    pairs = [
+        count_pairs(positive[rows], score[rows], codes[rows], data.clusters.count)
+        for rows in (numbers == number for number in both)
+    ]
+    return auroc_without(*pairs) if pairs else None
 
 
-def _on_data(data: ScoredSet, pairs: StratifiedPairs) -> float:
-    return float(pairs.on(np.ones((data.clusters.count, 1)))[0, 0])
-
-
-def _label(
-    data: ScoredSet, label: int, pairs: StratifiedPairs | None, drawn: FloatArray | None
-) -> Estimate:
-    if pairs is None or drawn is None:
+def _label(data: ScoredSet, label: int, found: Jackknife | None) -> Estimate:
+    if found is None:
         return undefined(data.why_unranked(label) or NO_PAIR)
-    caution = few_patients(*data.owners(label), data.clusters)
-    return bootstrap_estimate(
-        _on_data(data, pairs), drawn[0], data.clusters, caution=caution, cause=_LOST_PAIRS
-    )
+    return share_estimate(found, cautions=data.owners_of(label).caution())
 
 
-def _macro(
-    data: ScoredSet, pairs: Mapping[int, StratifiedPairs], drawn: Mapping[int, FloatArray]
-) -> Estimate:
-    if not pairs:
+def _macro(data: ScoredSet, found: dict[int, Jackknife], labels: tuple[Estimate, ...]) -> Estimate:
+    if not found:
         return undefined(_NO_LABEL)
-    value = macro_mean(np.array([[_on_data(data, one) for one in pairs.values()]]))[0]
-    replicates = np.concatenate(list(drawn.values())).T
-    return bootstrap_estimate(value, macro_mean(replicates), data.clusters, cause=_LOST_PAIRS)
+    if len(found) == 1:
+        return labels[next(iter(found))]
+    return mean_estimate(data, list(found), list(found.values()))

@@ -8,21 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cxrlearn.errors import DataError
-from cxrlearn.evaluation.bootstrap import patient_bootstrap_auroc
-from cxrlearn.evaluation.estimates import (
-    NOTHING_TO_AVERAGE,
-    analytic_auroc,
-    bootstrap_estimate,
-    undefined,
-)
-from cxrlearn.evaluation.metrics import auroc_score, macro_mean
+from cxrlearn.evaluation.averages import NOTHING_TO_AVERAGE, mean_estimate
+from cxrlearn.evaluation.intervals import undefined
+from cxrlearn.evaluation.metric_table import label_estimate, measure
 from cxrlearn.evaluation.results import Subgroup, SubgroupLabel
 from cxrlearn.evaluation.scored_set import scored_set
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from cxrlearn.evaluation.results import Estimate
     from cxrlearn.evaluation.scored_set import ScoredSet
 
 BLANK = "(blank)"
@@ -40,12 +34,10 @@ def evaluate_subgroups(  # noqa: PLR0913 - as `evaluate`, keyword-only
     image_ids: Sequence[str] | None = None,
     not_scored: Mapping[str, str] | None = None,
     columns: Mapping[str, Sequence[str | None]],
-    n_replicates: int = 1000,
-    seed: int = 0,
 ) -> tuple[Subgroup, ...]:
     """Evaluate every part of a set that shares one value of a column, as a set of its own.
 
-    Patients of a subgroup are resampled among themselves. A subgroup is never too small to be
+    A subgroup is never too small to be
     listed: what it cannot tell is None with a reason, what rests on few patients is marked.
 
     Args:
@@ -58,8 +50,6 @@ def evaluate_subgroups(  # noqa: PLR0913 - as `evaluate`, keyword-only
         image_ids: as in `evaluate`.
         not_scored: as in `evaluate`.
         columns: (N,) values of each column; None or blank where there is none.
-        n_replicates: as in `evaluate`.
-        seed: as in `evaluate`.
 
     Returns:
         For each column in the order given, its subgroups by sorted value, `(blank)` last.
@@ -78,41 +68,34 @@ def evaluate_subgroups(  # noqa: PLR0913 - as `evaluate`, keyword-only
         not_scored=not_scored,
     )
     return tuple(
-        _subgroup(data.rows(values == value), column, value, n_replicates, seed)
+        _subgroup(data.rows(values == value), column, value)
         for column, values in checked_columns(columns, len(data.scores)).items()
         for value in sorted(set(values.tolist()), key=lambda text: (text == BLANK, text))
     )
 
 
-def _subgroup(data: ScoredSet, column: str, value: str, n_replicates: int, seed: int) -> Subgroup:
+def _subgroup(data: ScoredSet, column: str, value: str) -> Subgroup:
     averaged = data.ranked()
+    found = {(label, "auroc"): measure(data, label, "auroc") for label in averaged}
     counts = [data.counts(label) for label in range(len(data.names))]
+    labels = tuple(
+        SubgroupLabel(name, label_estimate(data, i, "auroc", found), *counts[i])
+        for i, name in enumerate(data.names)
+    )
+    macro = undefined(NOTHING_TO_AVERAGE)
+    if len(averaged) == 1:
+        macro = labels[averaged[0]].auroc
+    elif averaged:
+        macro = mean_estimate(data, averaged, list(found.values()))
     return Subgroup(
         column=column,
         value=value,
         rows=len(data.scores),
         clusters=data.clusters.count,
-        macro=_macro(data, averaged, n_replicates, seed),
+        macro=macro,
         macro_labels=tuple(data.names[i] for i in averaged),
-        labels=tuple(
-            SubgroupLabel(name, analytic_auroc(data, i).estimate, *counts[i])
-            for i, name in enumerate(data.names)
-        ),
+        labels=labels,
     )
-
-
-def _macro(data: ScoredSet, averaged: list[int], n_replicates: int, seed: int) -> Estimate:
-    if not averaged:
-        return undefined(NOTHING_TO_AVERAGE)
-    value = macro_mean(np.array([[auroc_score(*data.known(i)[:2]) for i in averaged]]))[0]
-    replicates = patient_bootstrap_auroc(
-        data.truth.select(averaged),
-        data.scores[:, averaged],
-        data.clusters,
-        n_replicates=n_replicates,
-        rng=np.random.default_rng(seed),
-    )
-    return bootstrap_estimate(value, macro_mean(replicates), data.clusters)
 
 
 def checked_columns(

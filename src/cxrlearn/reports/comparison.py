@@ -84,8 +84,6 @@ class ComparedSet:
     """One for each label."""
     comparison: Comparison | None
     """Every pair of runs; None with one run."""
-    resolvable: tuple[float, float] | None
-    """Least and greatest resolvable difference (2.80 standard errors) of its pairs of runs."""
     seen: tuple[str, ...]
     """Runs whose backbone may have seen this set in pretraining."""
 

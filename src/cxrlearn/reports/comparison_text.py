@@ -11,15 +11,15 @@ from cxrlearn.reports.tables import escape_markdown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cxrlearn.evaluation.delong import PairedAuroc
-    from cxrlearn.evaluation.paired import PairedDifference
+    from cxrlearn.evaluation.results import Difference
     from cxrlearn.reports.comparison import ComparedRow, ComparedSet, ComparisonReport
     from cxrlearn.reports.grids import Grid, GridCell
 
 COLUMNS = (
     "set", "row", "label", "kind", "run", "against", "value", "low", "high", "best", "like_best",
-    "standard_error", "z", "p", "p_holm", "images", "patients", "positives_least",
-    "positives_most", "random_weights", "null_control", "reason", "cautions",
+    "standard_error", "t", "degrees_of_freedom", "p", "p_holm", "images", "patients",
+    "positives_least", "positives_most", "random_weights", "null_control", "reason", "cautions",
+    "detectable",
 )  # fmt: skip
 """Columns of the CSV."""
 
@@ -96,21 +96,23 @@ def _differences(one: ComparedSet) -> Iterator[dict[str, str]]:
         named = {
             "run": tested.first,
             "against": tested.second,
-            "cautions": tested.auroc.caution or "",
+            "cautions": "; ".join(tested.auroc.cautions),
         }
         yield _blank(one, tested.label) | named | _test(tested.auroc, tested.adjusted_p)
 
 
-def _test(found: PairedDifference | PairedAuroc, adjusted: float | None) -> dict[str, str]:
+def _test(found: Difference, adjusted: float | None) -> dict[str, str]:
     return {
         "kind": "difference",
         "value": _number(found.difference),
         "low": _number(found.low),
         "high": _number(found.high),
         "standard_error": _number(found.standard_error),
-        "z": _number(found.z),
+        "t": _number(found.t),
+        "degrees_of_freedom": _number(found.degrees_of_freedom),
         "p": _number(found.p_value),
         "p_holm": _number(adjusted),
+        "detectable": _number(found.detectable),
         "reason": found.reason or "",
     }
 

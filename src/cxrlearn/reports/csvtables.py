@@ -19,15 +19,15 @@ _METRICS = ("average_precision", "brier", "calibration_error")
 
 COLUMNS = (
     "set", "row", "label", "auroc", "low", "high", "positives", "negatives", "masked",
-    "positive_patients", "negative_patients", "unit", "clusters", "replicates",
-    "undefined_replicates", "reason", "cautions",
+    "positive_patients", "negative_patients", "unit", "clusters",
+    "reason", "cautions",
     *(f"{metric}{part}" for metric in _METRICS for part in ("", "_low", "_high")),
 )  # fmt: skip
 """Columns of table.csv."""
 
 METRIC_COLUMNS = (
     "set", "column", "group", "row", "label", "metric", "rule", "value", "low", "high",
-    "undefined_replicates", "reason", "cautions",
+    "reason", "cautions",
 )  # fmt: skip
 """Columns of metrics.csv."""
 
@@ -69,8 +69,6 @@ def _auroc(estimate: Estimate, counts: tuple[str, ...], evaluation: Evaluation) 
         *counts,
         evaluation.unit,
         str(evaluation.clusters),
-        str(evaluation.replicates),
-        str(estimate.undefined_replicates),
         estimate.reason or "",
         "; ".join(estimate.cautions),
     )
@@ -127,10 +125,13 @@ def _set_rows(result: SetReport) -> Iterator[tuple[str, ...]]:
 
 def _label_rows(place: _Place, label: LabelResult) -> Iterator[tuple[str, ...]]:
     yield _row(place, "auroc", label.auroc)
-    for metric in ("auroc_bootstrap", *_METRICS):
+    for metric in _METRICS:
         estimate = getattr(label, metric)
         if estimate is not None:
             yield _row(place, metric, estimate)
+    if label.calibration is not None:
+        yield _row(place, "calibration_intercept", label.calibration.intercept)
+        yield _row(place, "calibration_slope", label.calibration.slope)
     for point in label.operating_points:
         for metric in ("sensitivity", "specificity", "ppv", "npv", "f1"):
             yield _row(place, metric, getattr(point, metric), point.rule)
@@ -139,7 +140,7 @@ def _label_rows(place: _Place, label: LabelResult) -> Iterator[tuple[str, ...]]:
 def _row(place: _Place, metric: str, estimate: Estimate, rule: str = "") -> tuple[str, ...]:
     return (
         place.set_name, place.column, place.group, place.row, place.label, metric, rule,
-        *_limits([estimate]), str(estimate.undefined_replicates), estimate.reason or "",
+        *_limits([estimate]), estimate.reason or "",
         "; ".join(estimate.cautions),
     )  # fmt: skip
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cxrlearn.evaluation.paired import PairedDifference
-    from cxrlearn.evaluation.results import Estimate
+    from cxrlearn.evaluation.results import Difference, Estimate
     from cxrlearn.reports.schema import FloorReport, RunReport, SetReport
 
 MISSING = "\N{EN DASH}"
@@ -20,6 +19,8 @@ def estimate_text(estimate: Estimate) -> str:
     """Return `0.859 [0.840, 0.875]`, with a dash for what does not exist."""
     if estimate.value is None:
         return MISSING
+    if estimate.low is None and estimate.reason is None:  # a number that never has an interval
+        return f"{estimate.value:.3f}"
     return f"{estimate.value:.3f} {_limits(estimate.low, estimate.high)}"
 
 
@@ -27,6 +28,11 @@ def _limits(low: float | None, high: float | None, sign: str = "") -> str:
     if low is None or high is None:
         return f"[{MISSING}]"
     return f"[{low:{sign}.3f}, {high:{sign}.3f}]"
+
+
+def labels_text(count: int) -> str:
+    """Return `1 label` or `14 labels`."""
+    return f"{count} label{'' if count == 1 else 's'}"
 
 
 def and_list(names: tuple[str, ...]) -> str:
@@ -75,33 +81,31 @@ def shown_name(report: RunReport, name: str) -> str:
     return name if seen_before(report, name) is None else f"{name} {DAGGER}"
 
 
-def resolvable_sentence(result: SetReport) -> str | None:
-    """Say which differences this set could show at all; None where nothing was computed."""
-    found = result.resolvable
+def detectable_sentence(result: SetReport) -> str | None:
+    """Say the minimum detectable difference of this set; None where nothing was computed."""
+    found = result.detectable
     if found is None:
         return None
     if found.difference is None:
-        return (
-            f"Which differences between models {result.name} could show cannot be said: "
-            f"{found.reason}."
-        )
-    against = "" if found.against is None else f" against {found.against}"
+        return f"{result.name}: no minimum detectable difference: {found.reason}."
     return (
-        f"{result.name} can tell two models apart from a difference of {found.difference:.3f} in "
-        "macro AUROC on; a smaller one may well be chance (power 80 %: 2.80 standard errors of "
-        f"the paired difference{against})."
+        f"{result.name}: minimum detectable difference {found.difference:.3f}: a true difference "
+        "of this size in macro AUROC from the metadata baseline is found with 80 % power (2.80 "
+        "standard errors). Similar backbones usually need less; `cxrlearn compare` gives each "
+        "pair's own. An observed difference is judged by its own interval."
     )
 
 
 def floor_sentence(result: SetReport) -> str | None:
-    """Say whether the model beats who was imaged and how; None without a floor."""
+    """Say whether the model exceeds the metadata baseline; None without one."""
     floor = result.floor
     if floor is None:
         return None
-    if floor.cleared:
-        verdict = "clears the shortcut floor"
-    else:
-        verdict = "NOT SHOWN TO BEAT WHO WAS IMAGED AND HOW"
+    verdict = "does not exceed the metadata baseline"
+    if floor.exceeds is None:
+        verdict = f"no verdict against the metadata baseline ({floor.no_verdict})"
+    elif floor.exceeds:
+        verdict = "exceeds the metadata baseline"
     return f"{result.name}: {verdict}: {_against_floor(floor)}."
 
 
@@ -109,14 +113,14 @@ def _against_floor(floor: FloorReport) -> str:
     difference = floor.difference
     columns = and_list(floor.columns)
     if difference.difference is None:
-        return f"no difference from a probe that sees only {columns} ({difference.reason})"
+        return f"no difference from a probe that uses only {columns} ({difference.reason})"
     return (
-        f"macro AUROC {_number(difference.macro_a)} against {_number(difference.macro_b)} by a "
-        f"probe that sees only {columns}; difference {_difference_text(difference)}"
+        f"macro AUROC {_number(difference.first)} against {_number(difference.second)} by a "
+        f"probe that uses only {columns}; difference {_difference_text(difference)}"
     )
 
 
-def _difference_text(difference: PairedDifference) -> str:
+def _difference_text(difference: Difference) -> str:
     if difference.difference is None:
         return MISSING
     return f"{difference.difference:+.3f} {_limits(difference.low, difference.high, '+')}"
@@ -134,30 +138,38 @@ def strata_sentence(result: SetReport) -> str | None:
     return (
         f"{result.name}: among images of equal {and_list(within.columns)} "
         f"({within.strata} combinations) the macro AUROC is {estimate_text(within.macro)}, over "
-        f"{len(within.macro_labels)} labels; among all images it is "
+        f"{labels_text(len(within.macro_labels))}; among all images it is "
         f"{estimate_text(result.evaluation.macro)}."
     )
 
 
 def drop_sentence(result: SetReport) -> str | None:
-    """Say how far the macro falls from the first test set; None for that one."""
+    """Say how far the macro differs from the first test set; None for that one."""
     drop = result.drop
     if drop is None:
         return None
-    if drop.difference is None:
-        return f"{result.name} against {drop.internal}: no difference ({drop.reason})."
-    missing = "" if drop.reason is None else f" ({drop.reason})"
+    found = drop.difference
+    if found.difference is None:
+        return f"{result.name} minus {drop.internal}: no difference ({found.reason})."
+    missing = "" if found.reason is None else f" ({found.reason})"
+    shared = ""
+    if drop.shared_patients:
+        who = (
+            "1 patient is"
+            if drop.shared_patients == 1
+            else f"{drop.shared_patients:,} patients are"
+        )
+        shared = f"; {who} in both sets, which the interval accounts for"
     return (
-        f"{result.name} against {drop.internal}: macro AUROC {drop.difference:+.3f} "
-        f"{_limits(drop.low, drop.high, '+')} over the {len(drop.labels)} labels of both; "
-        f"patients of the two sets are resampled apart{missing}."
+        f"{result.name} minus {drop.internal}: macro AUROC {_difference_text(found)} over "
+        f"{labels_text(len(found.labels))} with both classes in both sets{shared}{missing}."
     )
 
 
 def before_findings(report: RunReport, result: SetReport) -> tuple[str, ...]:
     """Return what has to be read before the numbers of a set."""
     seen = seen_before(report, result.name)
-    said = (None if seen is None else f"{DAGGER} {seen}", resolvable_sentence(result))
+    said = (None if seen is None else f"{DAGGER} {seen}", detectable_sentence(result))
     return tuple(sentence for sentence in said if sentence is not None)
 
 

@@ -10,9 +10,7 @@ from cxrlearn.reports.findings import DAGGER, MISSING, and_list, estimate_text
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from cxrlearn.evaluation.delong import PairedAuroc
-    from cxrlearn.evaluation.paired import PairedDifference
-    from cxrlearn.evaluation.results import Estimate
+    from cxrlearn.evaluation.results import Difference, Estimate
     from cxrlearn.reports.comparison import ComparedRow, ComparedSet, ComparisonReport
 
 DOUBLE_DAGGER = "\N{DOUBLE DAGGER}"
@@ -21,7 +19,7 @@ REMARK = "*"
 """What marks a number with a reason or a caution among the notes."""
 _COUNTS = ("images", "patients", "positives")
 """What stands behind the numbers of a data set."""
-_TESTED = ("difference [95 % interval]", "z", "p", "p (Holm)")
+_TESTED = ("difference [95 % interval]", "p", "p (Holm)", "MDD")
 """What is said of a test."""
 
 
@@ -179,12 +177,12 @@ def _plain_rows(rows: list[tuple[str, ...]]) -> tuple[GridRow, ...]:
     )
 
 
-def _test(found: PairedDifference | PairedAuroc, adjusted: float | None) -> tuple[str, ...]:
+def _test(found: Difference, adjusted: float | None) -> tuple[str, ...]:
     return (
         _difference_text(found.difference, found.low, found.high),
-        MISSING if found.z is None else f"{found.z:.2f}",
         p_text(found.p_value),
         p_text(adjusted),
+        MISSING if found.detectable is None else f"{found.detectable:.3f}",
     )
 
 
@@ -212,7 +210,6 @@ def comparison_notes(report: ComparisonReport) -> tuple[str, ...]:
         *_about_runs(report),
         *_about_marks(report),
         *(_about_macro(one) for one in report.sets),
-        *filter(None, map(_about_resolution, report.sets)),
         *_about_tests(report),
         *_remarks(report),
     )
@@ -264,34 +261,30 @@ def _about_macro(one: ComparedSet) -> str:
     )
 
 
-def _about_resolution(one: ComparedSet) -> str | None:
-    if one.resolvable is None:
-        return None
-    least, most = one.resolvable
-    span = f"{least:.3f}" if f"{least:.3f}" == f"{most:.3f}" else f"{least:.3f} to {most:.3f}"
-    which = "" if f"{least:.3f}" == f"{most:.3f}" else ", depending on the pair"
-    return (
-        f"{one.name} tells two of these runs apart where their macro AUROC differs by {span} or "
-        f"more{which}; a smaller difference may well be chance (power 80 %: 2.80 standard errors "
-        "of the paired difference)."
-    )
-
-
 def _about_tests(report: ComparisonReport) -> Iterator[str]:
-    for one in report.sets:
-        found = one.comparison
-        if found is None or not found.pairs:
-            continue
+    tested = [
+        (one, one.comparison)
+        for one in report.sets
+        if one.comparison is not None and one.comparison.pairs
+    ]
+    for one, found in tested:
         yield (
-            f"{one.name}: both runs of a pair on the same {found.replicates:,} replicates of "
-            f"{found.unit}s (seed {found.seed}), z = difference / standard error; p-values "
-            f"{found.family}."
+            f"{one.name}: difference / standard error by Student's t, from the jackknife over "
+            f"{found.unit}s, who leave both runs together; p-values {found.family}."
         )
         if report.by_label:
-            yield (
-                f"{one.name}, by label: DeLong's test with Obuchowski's variance clustered by "
-                f"{found.unit}; {found.exploratory}."
-            )
+            yield f"{one.name}, by label: the same test; {found.exploratory}."
+    if any(run.null_control for run in report.runs) and tested:
+        yield (
+            "Pairs with a label-permutation control are in no family of tests: no claim is made "
+            "of them."
+        )
+    if tested:
+        yield (
+            "MDD: minimum detectable difference, the true difference that a pair's test finds with "
+            "80 % power (2.80 standard errors). An observed difference is judged by its interval "
+            "and p-value, not by the MDD."
+        )
 
 
 def _remarks(report: ComparisonReport) -> Iterator[str]:

@@ -274,9 +274,6 @@ def _made(report: RunReport, provenance: Mapping[str, object], settings: str) ->
         "probe": f"{probe.kind}, {probe.solver}",
         "objective": probe.objective,
         "seed of the probe": probe.seed,
-        "seed of the replicates": ", ".join(
-            sorted({str(result.evaluation.seed) for result in report.results})
-        ),
     }
     return "".join(
         (

@@ -134,12 +134,13 @@ def calibration_figure(result: SetReport) -> Figure:
 def _calibrated(label: LabelResult) -> Panel:
     found = label.calibration
     if found is None or not found.bins:
-        reason = label.auroc.reason if found is None else found.reason
+        reason = label.auroc.reason if found is None else found.intercept.reason
         return Panel(label.name, (), None, reason or "no calibration")
-    if found.intercept is None or found.slope is None:
+    intercept, slope = found.intercept.value, found.slope.value
+    if intercept is None or slope is None:
         fit: tuple[str, ...] = ("no fit",)
     else:
-        fit = (f"{found.intercept:+.2f}, {found.slope:.2f}".replace("-", "\N{MINUS SIGN}"),)
+        fit = (f"{intercept:+.2f}, {slope:.2f}".replace("-", "\N{MINUS SIGN}"),)
     return Panel(label.name, (*fit, _counts(label)), lambda axes: _draw_bins(axes, found))
 
 

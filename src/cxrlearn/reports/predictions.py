@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,11 +16,13 @@ from cxrlearn.errors import DataError
 from cxrlearn.reports.csvtext import csv_text
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 FloatArray = npt.NDArray[np.float64]
 
 _PARTS = ("true", "logit", "prob")
+_BASELINE, _GROUP = "baseline_logit", "group_"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,63}")
 
 
@@ -42,6 +44,10 @@ class Predictions:
     """(N, L) log-odds; NaN for labels without a fit."""
     probabilities: FloatArray
     """(N, L) in [0, 1]; NaN for labels without a fit."""
+    baseline: FloatArray | None = None
+    """(N, L) log-odds of the metadata baseline; None without one."""
+    groups: Mapping[str, tuple[str | None, ...]] = field(default_factory=dict)
+    """N values of each column that makes subgroups or strata."""
 
     def __post_init__(self) -> None:
         """Check that all parts have the same rows and labels.
@@ -50,7 +56,8 @@ class Predictions:
             ValueError: they have not, or a patient id is blank.
         """
         shape = (len(self.image_ids), len(self.names))
-        arrays = (self.values, self.known, self.logits, self.probabilities)
+        arrays = [self.values, self.known, self.logits, self.probabilities]
+        arrays += [] if self.baseline is None else [self.baseline]
         if any(array.shape != shape for array in arrays) or len(self.patient_ids) != shape[0]:
             raise ValueError(f"predictions of {shape[0]} images and {shape[1]} labels do not fit")
         if "" in self.patient_ids:
@@ -77,11 +84,15 @@ def set_file(kind: str, set_name: str, suffix: str) -> str:
 def predictions_text(predictions: Predictions) -> str:
     """Return the CSV: image_id, patient_id, then true_, logit_ and prob_ columns of every label.
 
+    After them baseline_logit_ of every label where there is a metadata baseline, and group_ of
+    every column that makes subgroups or strata: every number of a report can be recomputed.
     Numbers have as many digits as it takes to read back the same float64. Blank: an unknown
     patient, a masked label, a score that does not exist.
     """
-    header = [f"{part}_{name}" for part in _PARTS for name in predictions.names]
-    text = [["image_id", "patient_id", *header]]
+    baseline, groups = predictions.baseline, predictions.groups
+    parts = _PARTS if baseline is None else (*_PARTS, _BASELINE)
+    header = [f"{part}_{name}" for part in parts for name in predictions.names]
+    text = [["image_id", "patient_id", *header, *(f"{_GROUP}{name}" for name in groups)]]
     known = predictions.known.tolist()
     truth = [
         [str(v) if k else "" for v, k in zip(*row, strict=True)]
@@ -93,10 +104,13 @@ def predictions_text(predictions: Predictions) -> str:
         truth,
         _number_texts(predictions.logits),
         _number_texts(predictions.probabilities),
+        [()] * len(truth) if baseline is None else _number_texts(baseline),
+        zip(*groups.values(), strict=True) if groups else [()] * len(truth),
         strict=True,
     )
-    for image, patient, labels, logits, probabilities in rows:
-        text.append([image, patient or "", *labels, *logits, *probabilities])
+    for image, patient, labels, logits, probabilities, floor, cells in rows:
+        of_groups = ["" if cell is None else cell for cell in cells]
+        text.append([image, patient or "", *labels, *logits, *probabilities, *floor, *of_groups])
     return csv_text(text)
 
 
@@ -125,7 +139,7 @@ def read_predictions(path: Path, *, sha256: str | None = None) -> Predictions:
         raise DataError(f"cannot read the predictions {path}: {error}") from error
     if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{path} is not the file its report was made with: run the probe again.")
-    names = _label_names(path, header)
+    names, with_baseline, groups = _columns(path, header)
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise DataError(f"{path}, row {number}: {len(row)} columns instead of {len(header)}.")
@@ -141,20 +155,31 @@ def read_predictions(path: Path, *, sha256: str | None = None) -> Predictions:
         values=np.where(known, truth, 0).astype(np.int8),
         known=known,
         logits=_numbers(path, header, rows, end, end + len(names)),
-        probabilities=_numbers(path, header, rows, end + len(names), len(header)),
+        probabilities=_numbers(path, header, rows, end + len(names), end + 2 * len(names)),
+        baseline=_numbers(path, header, rows, end + 2 * len(names), end + 3 * len(names))
+        if with_baseline
+        else None,
+        groups={
+            name: tuple(row[len(header) - len(groups) + place] or None for row in rows)
+            for place, name in enumerate(groups)
+        },
     )
 
 
-def _label_names(path: Path, header: list[str]) -> tuple[str, ...]:
-    count = (len(header) - 2) // len(_PARTS)
-    names = [column.removeprefix("true_") for column in header[2 : 2 + count]]
-    expected = ["image_id", "patient_id", *(f"{p}_{name}" for p in _PARTS for name in names)]
-    if not names or header != expected:
+def _columns(path: Path, header: list[str]) -> tuple[tuple[str, ...], bool, tuple[str, ...]]:
+    """Return the labels, whether there is a baseline, and the columns of groups."""
+    groups = [column for column in header[2:] if column.startswith(_GROUP)]
+    numbers = len(header) - 2 - len(groups)
+    with_baseline = any(column.startswith(f"{_BASELINE}_") for column in header)
+    parts = (*_PARTS, _BASELINE) if with_baseline else _PARTS
+    names = [column.removeprefix("true_") for column in header[2 : 2 + numbers // len(parts)]]
+    expected = ["image_id", "patient_id", *(f"{p}_{name}" for p in parts for name in names)]
+    if not names or header != [*expected, *groups]:
         raise DataError(
             f"{path} does not hold predictions: its columns must be image_id, patient_id, and "
             "true_, logit_ and prob_ of every label."
         )
-    return tuple(names)
+    return tuple(names), with_baseline, tuple(name.removeprefix(_GROUP) for name in groups)
 
 
 def _numbers(

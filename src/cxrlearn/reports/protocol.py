@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+FEW_POSITIVES = 20
+"""Validation positives from which a label chooses its own C."""
+
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import Evaluation
     from cxrlearn.reports.schema import (
@@ -27,7 +30,7 @@ def short_protocol(report: RunReport) -> tuple[str, ...]:
         _fit(report),
         _choice(report),
         *_seeds(report),
-        *(_intervals(result.name, result.evaluation) for result in report.results),
+        *(_intervals(report, result.name, result.evaluation) for result in report.results),
         *_rows(report),
     )
 
@@ -65,8 +68,8 @@ def _rows(report: RunReport) -> tuple[str, ...]:
         return ()
     column, _, how = report.aggregation.partition(", ")
     return (
-        f"Validation and test images were put together by {column} ({how}) before anything was "
-        "evaluated: where results speak of images, one such group is meant.",
+        f"Validation and test images were aggregated by {column} ({how}) before evaluation: "
+        "counts of positives and negatives are counts of such groups, not of images.",
     )
 
 
@@ -161,28 +164,82 @@ def _c_choice(report: RunReport, where: str) -> str:
     values = sorted({label.C for label in report.probe.labels if label.C is not None})
     if not sources & {"validation", "shared"}:
         said = ", ".join(f"{value:.4g}" for value in values)
-        how = "as given" if sources <= {"given"} else "the default"
+        how = "as given" if sources <= {"given"} else _no_choice(where)
         return f"C = {said}, {how}; no split chose it." if said else "No label could be fitted."
     if report.task.kind == "multiclass":
         return f"C was chosen on {where} by cross-entropy."
-    shared = [label.name for label in report.probe.labels if label.c_from == "shared"]
-    tail = f"; {len(shared)} labels rare there share one value" if shared else ""
-    return f"C was chosen on {where} by log-loss for each label{tail}."
+    by = {
+        source: [label.name for label in report.probe.labels if label.c_from == source]
+        for source in ("validation", "shared", "default")
+    }
+    parts = []
+    if by["validation"]:
+        own = len(by["validation"])
+        parts.append(
+            "for the label"
+            if own == 1 == len(report.probe.labels)
+            else f"for {own} of {len(report.probe.labels)} labels separately"
+        )
+    if by["shared"]:
+        parts.append(
+            f"one shared value for {_counted(by['shared'])} with few positives or negatives there"
+        )
+    text = f"C was chosen on {where} by log-loss: {'; '.join(parts)}"
+    if by["default"]:
+        text += f"; the default for {_counted(by['default'])}, which {where} cannot decide"
+    return f"{text}.{_small_validation(report, by)}"
 
 
-def _intervals(name: str, evaluation: Evaluation) -> str:
+def _no_choice(where: str) -> str:
+    """Say why the default was taken."""
+    if not where:
+        return "the default"
+    return f"the default, because {where} has no label with both classes"
+
+
+def _small_validation(report: RunReport, by: dict[str, list[str]]) -> str:
+    """Say that the validation set is too small to choose on, where no label decides alone."""
+    if by["validation"]:
+        return ""
+    counts = [
+        min(one.positives, one.negatives)
+        for split in report.splits
+        if split.role == "validation"
+        for one in split.labels
+    ]
+    return (
+        f" The validation set is small for this choice: no label has {FEW_POSITIVES} positives and "
+        f"negatives there, the most has {max(counts, default=0)}."
+    )
+
+
+def _counted(names: list[str]) -> str:
+    return f"{len(names)} label{'' if len(names) == 1 else 's'} ({', '.join(names)})"
+
+
+def _intervals(report: RunReport, name: str, evaluation: Evaluation) -> str:
     plural = "s" if evaluation.clusters != 1 else ""
     alone = ""
     lone = evaluation.rows_without_patient
     if evaluation.unit == "image":
-        alone = "; no patient ids: if patients have several images, these intervals are too narrow"
+        alone = " No patient ids: if patients have several images, these intervals are too narrow."
     elif lone:
-        alone = f"; {lone:,} of them stand for images that name no patient"
-    return (
-        f"{name}: {evaluation.rows:,} images of {evaluation.clusters:,} {evaluation.unit}{plural}; "
-        f"{evaluation.confidence:.0%} intervals by {evaluation.interval_method}, "
-        f"{evaluation.replicates:,} replicates, seed {evaluation.seed}{alone}."
-    )
+        alone = f" {lone:,} of these patients are images that name no patient."
+    rows = rows_text(report, evaluation.rows)
+    unit = f"{evaluation.clusters:,} {evaluation.unit}{plural}"
+    size = rows if rows == unit else f"{rows} of {unit}"
+    return f"{name}: {size}. {evaluation.interval_method}.{alone}"
+
+
+def rows_text(report: RunReport, count: int) -> str:
+    """Return `231 images`, or what rows are after aggregation: `185 patients`, `200 study_id`."""
+    if report.aggregation is None:
+        return f"{count:,} image{'' if count == 1 else 's'}"
+    column = report.aggregation.partition(", ")[0]
+    noun = "patient" if column in {"patient", "patient_id"} else f"group by {column}"
+    if noun == "patient":
+        return f"{count:,} patient{'' if count == 1 else 's'}"
+    return f"{count:,} group{'' if count == 1 else 's'} of equal {column}"
 
 
 def _macro(report: RunReport) -> str:
@@ -219,9 +276,10 @@ def _comparisons(report: RunReport) -> list[str]:
         )
     if any(result.floor is not None for result in report.results):
         said.append(
-            "The shortcut floor is a probe that sees who was imaged and how, and no image, fitted "
-            "on the same training rows. It is cleared where the lower limit of the paired "
-            "difference (shared replicates of patients) is above zero."
+            "The metadata baseline is the same kind of probe on who was imaged and how, without "
+            "any image, fitted on the same training rows. A model exceeds it if the lower limit "
+            "of the paired difference is above zero; with fewer than 10 positive patients there "
+            "is no verdict."
         )
     if report.curve:
         said.append(

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from cxrlearn.evaluation.paired import PairedDifference
-    from cxrlearn.evaluation.results import Estimate, Evaluation, Subgroup, WithinStrata
+    from cxrlearn.evaluation.results import Difference, Estimate, Evaluation, Subgroup, WithinStrata
 
 SCHEMA_VERSION = 1
 """Raised when a key of report.json changes its meaning or goes away; new keys do not raise it."""
@@ -117,7 +116,7 @@ class SplitReport:
 
 @dataclass(frozen=True)
 class OverlapReport:
-    """Patients that two splits share: results on the second look too good."""
+    """Patients that two splits share. With train: results on the other look too good."""
 
     a: str
     """One split."""
@@ -344,7 +343,7 @@ class FinetuneReport:
 
 @dataclass(frozen=True)
 class FloorReport:
-    """The shortcut floor: the same probe on who was imaged and how, on the same rows."""
+    """The metadata baseline: the same probe on who was imaged and how, on the same rows."""
 
     columns: tuple[str, ...]
     """Columns it was fitted on, such as age, sex and view."""
@@ -352,43 +351,40 @@ class FloorReport:
     """Its macro AUROC."""
     labels: tuple[Estimate, ...]
     """Its AUROC by label, in the order of `task.labels`."""
-    difference: PairedDifference
-    """Model minus floor, macro AUROC, on shared replicates of patients."""
-    cleared: bool
-    """The lower limit of the difference is above zero."""
+    difference: Difference
+    """Model minus baseline, macro AUROC."""
+    exceeds: bool | None
+    """The lower limit of the difference is above zero; None: no verdict."""
+    no_verdict: str | None
+    """Why there is no verdict, such as fewer than 10 positive patients."""
 
 
 @dataclass(frozen=True)
-class ResolvableReport:
-    """The smallest difference of two macro AUROCs that this set could show."""
+class DetectableReport:
+    """The minimum detectable difference of macro AUROC between the model and the baseline.
+
+    Other pairs of models have their own; similar backbones usually need less.
+    """
 
     difference: float | None
-    """2.80 standard errors of the paired difference: found with a power of 80 % at the 5 % level;
-    None where it cannot be said."""
+    """2.80 standard errors: a true difference of this size is found with a power of 80 % at the
+    5 % level; None where it cannot be said. An observed one is judged by its own interval."""
     standard_error: float | None
-    """Of the paired difference against `against`."""
-    against: str | None
-    """What the difference was taken against, usually the floor."""
+    """Of the paired difference between model and baseline."""
     reason: str | None
     """Why it cannot be said."""
 
 
 @dataclass(frozen=True)
 class DropReport:
-    """How much lower the macro AUROC is than on the first test set, over the labels of both."""
+    """Difference of the macro AUROC from the first test set, over the labels of both."""
 
     internal: str
     """Name of the first test set."""
-    difference: float | None
+    difference: Difference
     """This set minus the first; negative is a drop."""
-    low: float | None
-    """Lower limit of its 95 % interval; patients of the two sets are resampled apart."""
-    high: float | None
-    """Upper limit."""
-    labels: tuple[str, ...]
-    """Labels averaged in both."""
-    reason: str | None
-    """Why something above is None."""
+    shared_patients: int
+    """Patients in both sets; they are accounted for."""
 
 
 @dataclass(frozen=True)
@@ -404,11 +400,11 @@ class SetReport:
     within_strata: WithinStrata | None = None
     """AUROC within view and sex; None without such columns."""
     floor: FloorReport | None = None
-    """The shortcut floor; None without columns for it."""
-    resolvable: ResolvableReport | None = None
-    """What this set can tell apart."""
+    """The metadata baseline; None without columns for it."""
+    detectable: DetectableReport | None = None
+    """The minimum detectable difference against the baseline."""
     drop: DropReport | None = None
-    """Against the first test set; None for that one."""
+    """Difference from the first test set; None for that one."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 Cell = str | Estimate
 """Text as it is, or an estimate whose reason and cautions become footnotes."""
 
-_NONE = Estimate(None, None, None, None, 0, ())
+_NONE = Estimate(None, None, None, None, ())
 METRICS = {
     "auroc": "AUROC",
     "average_precision": "AP",
@@ -72,7 +72,8 @@ def _metrics(result: SetReport) -> Section | None:
     lead = (
         "Weighted averages count labels by their positives; micro pools all label-rows. "
         "AP: average precision, beside the prevalence that chance reaches. Brier: squared error of "
-        "the probability. ECE: expected calibration error. Intercept (0 is perfect) and slope "
+        "the probability. ECE: expected calibration error, without an interval because it is above "
+        "0 even for perfect probabilities. Intercept (0 is perfect) and slope "
         "(1 is perfect) of the calibration.",
     )
     return Section(f"{result.name}: all metrics", header, tuple(rows), lead)
@@ -83,11 +84,11 @@ def _metric_row(label: LabelResult) -> tuple[Cell, ...]:
     return (label.name, *estimates, *_calibration_cells(label.calibration))
 
 
-def _calibration_cells(calibration: Calibration | None) -> tuple[str, ...]:
+def _calibration_cells(calibration: Calibration | None) -> tuple[Cell, ...]:
     if calibration is None:
         return (MISSING,) * 3
     prevalence = MISSING if calibration.prevalence is None else f"{calibration.prevalence:.1%}"
-    return (prevalence, _signed(calibration.intercept), _number(calibration.slope, 2))
+    return (prevalence, calibration.intercept, calibration.slope)
 
 
 def _averages(evaluation: Evaluation) -> tuple[str, ...]:
@@ -124,7 +125,7 @@ def _operating_points(result: SetReport) -> Section | None:
 def _point_cells(point: OperatingPoint) -> tuple[Cell, ...]:
     rule = point.rule.replace(">=", " ≥ ").replace("youden", "Youden")
     if point.threshold is None:
-        missing = Estimate(None, None, None, point.reason, 0, ())
+        missing = Estimate(None, None, None, point.reason, ())
         return (rule, missing, *("",) * 6)
     counts = (
         point.true_positives, point.false_positives, point.true_negatives, point.false_negatives,
@@ -143,16 +144,21 @@ def _shortcuts(result: SetReport) -> Section | None:
         ["AUROC", *(label.auroc for label in evaluation.labels), evaluation.macro],
     ]
     if floor is not None:
-        columns.append([f"floor ({', '.join(floor.columns)})", *floor.labels, floor.macro])
+        columns.append([f"baseline ({', '.join(floor.columns)})", *floor.labels, floor.macro])
     if within is not None:
         columns.append([f"within {', '.join(within.columns)}", *within.labels, within.macro])
     header, *rows = zip(*columns, strict=True)
     lead = []
     if floor is not None:
-        lead.append("The floor is a probe that sees only these columns, and no image.")
+        lead.append("The metadata baseline is a probe that uses only these columns, no image.")
     if within is not None:
         lead.append("The last column compares only images that are alike in these columns.")
-    return Section(f"{result.name}: shortcuts", tuple(map(str, header)), tuple(rows), tuple(lead))
+    return Section(
+        f"{result.name}: metadata baseline and strata",
+        tuple(map(str, header)),
+        tuple(rows),
+        tuple(lead),
+    )
 
 
 def _subgroups(result: SetReport) -> list[Section]:
@@ -294,7 +300,3 @@ def _fit(report: RunReport) -> Section:
 
 def _number(value: float | None, digits: int) -> str:
     return MISSING if value is None else f"{value:.{digits}f}"
-
-
-def _signed(value: float | None) -> str:
-    return MISSING if value is None else f"{value:+.2f}"

@@ -11,7 +11,6 @@ from cxrlearn.evaluation.compare import (
     Comparison,
     compare_models,
     not_distinguishable_from,
-    resolvable_difference,
 )
 from cxrlearn.evaluation.evaluate import evaluate
 from cxrlearn.reports.comparison import ComparedRow, ComparedSet, ComparisonReport
@@ -69,10 +68,6 @@ class CompareConfig:
     """Show every label, with exploratory tests, not only the macro."""
     common_rows: bool = False
     """Compare runs of other rows on the rows that they share."""
-    replicates: int = 1000
-    """Bootstrap replicates behind the tests."""
-    seed: int = 0
-    """Of the replicates."""
     format: str | None = None
     """Text to print in place of the table: one of `FORMATS`."""
     output: Path | None = None
@@ -85,10 +80,6 @@ class CompareConfig:
             UsageError: all problems, one a line.
         """
         problems = []
-        if self.replicates < 100:
-            problems.append(f"--replicates: expected at least 100, got {self.replicates}.")
-        if self.seed < 0:
-            problems.append(f"--seed: expected at least 0, got {self.seed}.")
         if self.format is not None and self.format not in FORMATS:
             kinds = ", ".join(FORMATS)
             problems.append(f"--format: expected one of {kinds}, got {self.format!r}.")
@@ -121,7 +112,7 @@ def run_compare(config: CompareConfig, reporter: Reporter = SILENT) -> Compariso
     for group in groups:
         images = counted(len(group.truth.image_ids), "image")
         reporter.notice(f"{group.name}: {counted(len(group.members), 'run')} on {images}")
-        sets.append(_compare(group, runs, config))
+        sets.append(_compare(group, runs))
     report = ComparisonReport(
         tuple(run.about for run in runs), tuple(sets), config.labels, tuple(sentences)
     )
@@ -133,7 +124,7 @@ def run_compare(config: CompareConfig, reporter: Reporter = SILENT) -> Compariso
     return report
 
 
-def _compare(group: Group, runs: Sequence[Run], config: CompareConfig) -> ComparedSet:
+def _compare(group: Group, runs: Sequence[Run]) -> ComparedSet:
     truth, patients = group.truth, group.patients
     found = compare_models(
         truth.values,
@@ -143,17 +134,16 @@ def _compare(group: Group, runs: Sequence[Run], config: CompareConfig) -> Compar
         names=truth.names,
         image_ids=truth.image_ids,
         not_scored={member.run.about.name: member.on.not_scored for member in group.members},
-        n_replicates=config.replicates,
-        seed=config.seed,
+        controls=[
+            member.run.about.name for member in group.members if member.run.about.null_control
+        ],
     )
-    macros, labels = _estimates(group, found, config)
+    macros, labels = _estimates(group, found)
     column = _Columns(runs, group)
     positives = dict(
         zip(truth.names, (truth.values & truth.known).sum(axis=0).tolist(), strict=True)
     )
     averaged = [positives[name] for name in found.macro_labels] or [0]
-    errors = [p.macro.standard_error for p in found.pairs if p.macro.standard_error]
-    resolvable = [resolvable_difference(error) for error in errors]
     return ComparedSet(
         name=group.name,
         runs=tuple(column.on),
@@ -165,7 +155,6 @@ def _compare(group: Group, runs: Sequence[Run], config: CompareConfig) -> Compar
             column.row(name, (positives[name],) * 2, labels[name], found) for name in truth.names
         ),
         comparison=found if len(group.members) > 1 else None,
-        resolvable=(min(resolvable), max(resolvable)) if resolvable else None,
         seen=tuple(member.run.about.name for member in group.members if member.on.seen),
     )
 
@@ -174,9 +163,7 @@ Estimates = dict[str, "Estimate"]
 """By name of the run."""
 
 
-def _estimates(
-    group: Group, found: Comparison, config: CompareConfig
-) -> tuple[Estimates, dict[str, Estimates]]:
+def _estimates(group: Group, found: Comparison) -> tuple[Estimates, dict[str, Estimates]]:
     """Return the macro and the labels' AUROC of each run: what it reports, wherever that holds.
 
     Where rows were left out, everything is computed anew; where runs average other labels, the
@@ -184,7 +171,7 @@ def _estimates(
     """
     names = group.truth.names
     if group.restricted:
-        made = {member.run.about.name: _evaluate(group, place, config)
+        made = {member.run.about.name: _evaluate(group, place)
                 for place, member in enumerate(group.members)}  # fmt: skip
         labels = {
             name: {run: one.labels[place].auroc for run, one in made.items()}
@@ -201,7 +188,7 @@ def _estimates(
     return (reported if alike and not group.restricted else shared), labels
 
 
-def _evaluate(group: Group, place: int, config: CompareConfig) -> Evaluation:
+def _evaluate(group: Group, place: int) -> Evaluation:
     member, truth = group.members[place], group.truth
     return evaluate(
         truth.values,
@@ -212,8 +199,6 @@ def _evaluate(group: Group, place: int, config: CompareConfig) -> Evaluation:
         patients=group.patients,
         image_ids=truth.image_ids,
         not_scored=dict.fromkeys(member.on.not_scored, "the run has no scores of it"),
-        n_replicates=config.replicates,
-        seed=config.seed,
     )
 
 

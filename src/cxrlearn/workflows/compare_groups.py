@@ -217,6 +217,6 @@ def patient_warnings(groups: Sequence[Group]) -> list[str]:
         if odd:
             said.append(
                 f"{group.name}: {and_list(tuple(odd))} names other patients, or none; the tests "
-                "resample those of the first run that names any."
+                "use those of the first run that names any."
             )
     return said

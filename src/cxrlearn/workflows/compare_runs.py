@@ -161,7 +161,6 @@ def _estimate(found: Mapping[str, Any]) -> Estimate:
         found["low"],
         found["high"],
         found["reason"],
-        found["undefined_replicates"],
         tuple(found["cautions"]),
     )
 

@@ -61,7 +61,6 @@ def evaluate_splits(
         if name == "val":
             continue
         result = evaluate_set(
-            config,
             task.kind,
             name,
             rows,
@@ -72,7 +71,7 @@ def evaluate_splits(
         if results:
             first = results[0].name
             internal = (first, scored[first].predictions)
-            drop = drop_from(config, task.names, internal, rows.predictions, not_scored)
+            drop = drop_from(task.kind, internal, rows.predictions, not_scored)
             result = replace(result, drop=drop)
         results.append(result)
     return tuple(results), {result.name: scored[result.name].predictions for result in results}

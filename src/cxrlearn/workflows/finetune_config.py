@@ -150,10 +150,8 @@ class FinetuneConfig:
     """Mean of the probabilities, or the highest."""
     origin: tuple[str, ...] = ()
     """Public datasets that the images come from."""
-    replicates: int = 1000
-    """Bootstrap replicates behind each interval."""
     seed: int = 0
-    """Seed of everything drawn: split, head, order, augmentation, replicates."""
+    """Seed of everything drawn: split, head, order, augmentation."""
 
     device: str = "auto"
     """Where it is trained, by one process."""
@@ -245,7 +243,6 @@ _LEAST = {
     "seeds": 1,
     "save_every": 1,
     "max_restarts": 0,
-    "replicates": 100,
     "workers": 0,
     "seed": 0,
     "limit": 1,

@@ -133,10 +133,8 @@ class ProbeConfig:
     """Mean of the probabilities, or the highest."""
     origin: tuple[str, ...] = ()
     """Public datasets that the images come from."""
-    replicates: int = 1000
-    """Bootstrap replicates behind each interval."""
     seed: int = 0
-    """Seed of everything drawn: split, replicates, subsets, order of rows."""
+    """Seed of everything drawn: split, subsets, order of rows."""
     memory_limit: float | None = None
     """GiB; training features that need more are streamed. None is what the machine has free."""
 
@@ -210,7 +208,6 @@ class ProbeConfig:
                 "max_iter": 1,
                 "epochs": 1,
                 "repeats": 1,
-                "replicates": 100,
                 "batch_size": 1,
                 "workers": 0,
                 "seed": 0,

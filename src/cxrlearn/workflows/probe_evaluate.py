@@ -11,15 +11,15 @@ from scipy.special import expit
 from cxrlearn.data.ages import age_bands
 from cxrlearn.errors import DataError
 from cxrlearn.evaluation.aggregate import aggregate_rows
-from cxrlearn.evaluation.compare import resolvable_difference
+from cxrlearn.evaluation.differences import paired_macro_difference, set_difference
 from cxrlearn.evaluation.evaluate import evaluate
-from cxrlearn.evaluation.independent import SetScores, independent_macro_difference
-from cxrlearn.evaluation.paired import paired_macro_difference
+from cxrlearn.evaluation.intervals import FEW_PATIENTS
+from cxrlearn.evaluation.scored_set import scored_set
 from cxrlearn.evaluation.strata import auroc_within_strata
 from cxrlearn.evaluation.subgroups import evaluate_subgroups
 from cxrlearn.evaluation.thresholds import choose_thresholds
 from cxrlearn.reports.predictions import Predictions
-from cxrlearn.reports.schema import DropReport, FloorReport, ResolvableReport, SetReport
+from cxrlearn.reports.schema import DetectableReport, DropReport, FloorReport, SetReport
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,16 +38,14 @@ Cells = tuple[str | None, ...]
 
 @dataclass(frozen=True)
 class ScoredSplit:
-    """What is evaluated: one row an image, or one a group of images."""
+    """What is evaluated: one row per image, or one per group of images."""
 
     predictions: Predictions
-    """Ids, patients, truth and scores."""
+    """Ids, patients, truth, scores, and beside them all that the report is made from."""
     columns: dict[str, Cells]
     """Subgroup columns, where the rows of a group agree."""
     strata: dict[str, Cells]
     """View and sex, whose combinations are the strata; empty without them."""
-    floor: NDArray[np.float64] | None
-    """(N, L) log-odds of the shortcut floor."""
 
 
 def score_split(
@@ -68,12 +66,8 @@ def score_split(
     strata = {} if bare or config.subgroup == OFF else _strata(data.manifest)
     below = None if floor is None or bare else floor.decision(data.manifest)
     if config.aggregate_by is None:
-        return ScoredSplit(
-            _predictions(task, data.image_ids, data.patients, (data.values, data.known), logits),
-            columns,
-            strata,
-            below,
-        )
+        rows = (data.image_ids, data.patients, (data.values, data.known), logits)
+        return ScoredSplit(_predictions(task, *rows, below, columns | strata), columns, strata)
     groups = _groups(config.aggregate_by, data.manifest)
     merged = aggregate_rows(
         data.values, data.known, logits, groups, how=config.aggregate, kind=task.kind
@@ -87,18 +81,11 @@ def score_split(
         below = aggregate_rows(
             data.values, data.known, below, groups, how=config.aggregate, kind=task.kind
         ).y_score
-    return ScoredSplit(
-        _predictions(
-            task,
-            ids,
-            _agreed(data.patients, members),
-            (merged.y_true, merged.known),
-            merged.y_score,
-        ),
-        {name: _agreed(cells, members) for name, cells in columns.items()},
-        {name: _agreed(cells, members) for name, cells in strata.items()},
-        below,
-    )
+    columns = {name: _agreed(cells, members) for name, cells in columns.items()}
+    strata = {name: _agreed(cells, members) for name, cells in strata.items()}
+    patients = _agreed(data.patients, members)
+    rows = (ids, patients, (merged.y_true, merged.known), merged.y_score)
+    return ScoredSplit(_predictions(task, *rows, below, columns | strata), columns, strata)
 
 
 def _predictions(
@@ -107,6 +94,8 @@ def _predictions(
     patients: Cells,
     labels: tuple[NDArray[np.int8], NDArray[np.bool_]],
     logits: NDArray[np.float64],
+    baseline: NDArray[np.float64] | None,
+    groups: dict[str, Cells],
 ) -> Predictions:
     return Predictions(
         image_ids=ids,
@@ -116,6 +105,8 @@ def _predictions(
         known=labels[1],
         logits=logits,
         probabilities=np.asarray(expit(logits), dtype=np.float64),
+        baseline=baseline,
+        groups=groups,
     )
 
 
@@ -193,7 +184,6 @@ def choose_operating_points(
 
 
 def evaluate_set(
-    config: StudySettings,
     kind: str,
     name: str,
     scored: ScoredSplit,
@@ -214,10 +204,8 @@ def evaluate_set(
         image_ids=rows.image_ids,
         not_scored=not_scored,
         thresholds=thresholds,
-        n_replicates=config.replicates,
-        seed=config.seed,
     )
-    below = _floor(config, kind, scored, not_scored, floor)
+    below = _floor(kind, scored, not_scored, floor)
     return SetReport(
         name=name,
         evaluation=evaluation,
@@ -233,8 +221,6 @@ def evaluate_set(
             image_ids=rows.image_ids,
             not_scored=not_scored,
             columns=scored.columns,
-            n_replicates=config.replicates,
-            seed=config.seed,
         ),
         within_strata=None
         if not scored.strata
@@ -248,27 +234,24 @@ def evaluate_set(
             image_ids=rows.image_ids,
             not_scored=not_scored,
             columns=scored.strata,
-            n_replicates=config.replicates,
-            seed=config.seed,
         ),
         floor=below,
-        resolvable=_resolvable(below),
+        detectable=_detectable(below),
     )
 
 
 def _floor(
-    config: StudySettings,
     kind: str,
     scored: ScoredSplit,
     not_scored: dict[str, str],
     floor: ShortcutFloor | None,
 ) -> FloorReport | None:
-    if floor is None or scored.floor is None:
-        return None
     rows = scored.predictions
+    if floor is None or rows.baseline is None:
+        return None
     whole = evaluate_subgroups(
         rows.values,
-        scored.floor,
+        rows.baseline,
         known=rows.known,
         names=rows.names,
         kind=kind,
@@ -276,71 +259,80 @@ def _floor(
         image_ids=rows.image_ids,
         not_scored=floor.fit.not_fitted,
         columns={"all": ("all",) * len(rows.image_ids)},
-        n_replicates=config.replicates,
-        seed=config.seed,
     )[0]
     difference = paired_macro_difference(
         rows.values,
         rows.known,
         rows.logits,
-        scored.floor,
+        rows.baseline,
         rows.patient_ids,
         names=rows.names,
         image_ids=rows.image_ids,
         without_scores=not_scored.keys() | floor.fit.not_fitted.keys(),
-        n_replicates=config.replicates,
-        seed=config.seed,
     )
+    few = _few_positive(rows, difference.labels)
     return FloorReport(
         columns=floor.columns,
         macro=whole.macro,
         labels=tuple(label.auroc for label in whole.labels),
         difference=difference,
-        cleared=difference.low is not None and difference.low > 0,
+        exceeds=None if few or difference.low is None else difference.low > 0,
+        no_verdict=few or difference.reason,
     )
 
 
-def _resolvable(floor: FloorReport | None) -> ResolvableReport:
+def _few_positive(rows: Predictions, labels: tuple[str, ...]) -> str | None:
+    """Say that too few patients are behind a verdict; None where there are enough.
+
+    A patient counts once for each class, however many labels it is positive for.
+    """
+    columns = [rows.names.index(name) for name in labels]
+    owners = [
+        f"image {image}" if patient is None else f"patient {patient}"
+        for image, patient in zip(rows.image_ids, rows.patient_ids, strict=True)
+    ]
+    known, positive = rows.known[:, columns], rows.values[:, columns] == 1
+    for which, cells in (("positive", known & positive), ("negative", known & ~positive)):
+        count = len({owners[row] for row in np.flatnonzero(cells.any(axis=1))})
+        if count < FEW_PATIENTS:
+            plural = "" if count == 1 else "s"
+            return f"only {count} {which} patient{plural}; a verdict needs {FEW_PATIENTS}"
+    return None
+
+
+def _detectable(floor: FloorReport | None) -> DetectableReport:
     if floor is None:
-        return ResolvableReport(
+        return DetectableReport(
             None,
             None,
-            None,
-            "there is no shortcut floor to take a paired difference against: no column of age, "
+            "there is no metadata baseline to take a paired difference against: no column of age, "
             "sex or view, none that can be fitted, or --floor-columns none",
         )
-    error = floor.difference.standard_error
-    if error is None:
-        return ResolvableReport(None, None, "the shortcut floor", floor.difference.reason)
-    return ResolvableReport(resolvable_difference(error), error, "the shortcut floor", None)
+    found = floor.difference
+    reason = None if found.detectable is not None else found.reason or "it would be above 1"
+    return DetectableReport(found.detectable, found.standard_error, reason)
 
 
 def drop_from(
-    config: StudySettings,
-    names: tuple[str, ...],
+    kind: str,
     internal: tuple[str, Predictions],
-    other: Predictions,
+    external: Predictions,
     not_scored: dict[str, str],
 ) -> DropReport:
-    """Return how much lower the macro AUROC is than on the first test set."""
-    found = independent_macro_difference(
-        _scores(internal[1], not_scored),
-        _scores(other, not_scored),
-        names=names,
-        n_replicates=config.replicates,
-        seed=config.seed,
+    """Return by how much the macro AUROC differs from the first test set."""
+    first, second = (
+        scored_set(
+            rows.values,
+            rows.logits,
+            known=rows.known,
+            names=rows.names,
+            kind=kind,
+            patients=rows.patient_ids,
+            image_ids=rows.image_ids,
+            not_scored=not_scored,
+        )
+        for rows in (internal[1], external)
     )
-    return DropReport(
-        internal[0], found.difference, found.low, found.high, found.labels, found.reason
-    )
-
-
-def _scores(rows: Predictions, not_scored: dict[str, str]) -> SetScores:
-    return SetScores(
-        rows.values,
-        rows.logits,
-        rows.known,
-        rows.patient_ids,
-        rows.image_ids,
-        tuple(not_scored),
-    )
+    patients = internal[1].patient_ids, external.patient_ids
+    shared = {*patients[0]} & {*patients[1]} - {None}
+    return DropReport(internal[0], set_difference(first, second, patients), len(shared))

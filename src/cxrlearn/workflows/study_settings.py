@@ -127,10 +127,6 @@ class StudySettings(Protocol):
         """Public datasets that the images come from."""
 
     @property
-    def replicates(self) -> int:
-        """Bootstrap replicates behind each interval."""
-
-    @property
     def seed(self) -> int:
         """Seed of everything drawn."""
 

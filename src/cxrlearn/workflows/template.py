@@ -28,7 +28,6 @@ TEMPLATE = """\
 [probe]
 # The backbone of [embed] is used, with its weights and precision, unless one is named here.
 # C = "auto"                 # chosen on the validation split; or a number
-# replicates = 1000          # bootstrap of patients behind every 95 % interval
 # output_dir = "runs"
 
 [finetune]

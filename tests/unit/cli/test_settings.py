@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 def test_show_config_prints_valid_toml_with_origins_and_stops(tmp_path: Path) -> None:
     (tmp_path / "cxrlearn.toml").write_text(SETTINGS)
     arguments = ("probe", "--show-config", "--seed", 3)
-    text = done(*arguments, cwd=tmp_path, CXRLEARN_REPLICATES="200").out
+    text = done(*arguments, cwd=tmp_path, CXRLEARN_MAX_ITER="200").out
     values = tomllib.loads(text)["probe"]
     assert values["class_columns"] == ["Cardiomegaly", "Effusion"]
-    assert (values["seed"], values["replicates"], values["model"]) == (3, 200, "cxr-tiny")
+    assert (values["seed"], values["max_iter"], values["model"]) == (3, 200, "cxr-tiny")
     lines = dict(line.split(" = ", 1) for line in text.splitlines() if " = " in line)
     assert lines["seed"].endswith("# command line")
-    assert lines["replicates"].endswith("# CXRLEARN_REPLICATES")
+    assert lines["max_iter"].endswith("# CXRLEARN_MAX_ITER")
     assert lines["train_csv"].endswith("# cxrlearn.toml [data]")
     assert lines["model"].endswith("# cxrlearn.toml [embed]")
-    assert lines["max_iter"].endswith("# default")
+    assert lines["epochs"].endswith("# default")
     assert "part_rows" not in done("embed", "--show-config", cwd=tmp_path).out
     assert not (tmp_path / "runs").exists()
 

@@ -48,8 +48,8 @@ def test_main_table_has_auroc_precision_and_counts(report: RunReport) -> None:
 
 def test_a_few_lines_below_say_what_the_set_can_tell(report: RunReport) -> None:
     text = shown(report)
-    assert "test can tell two models apart from a difference of 0.023" in text
-    assert "clears the shortcut floor" in text
+    assert "test: minimum detectable difference 0.023" in text
+    assert "exceeds the metadata baseline" in text
     assert "\N{DAGGER} test: images of the set come from NIH." in text
     assert "* Hernia: not fitted: no positives among 100 known rows of train" in text
 

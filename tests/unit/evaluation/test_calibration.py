@@ -22,13 +22,13 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def _slope(labels: FloatArray, scores: FloatArray) -> float:
-    found = calibrate(labels, scores).slope
+    found = calibrate(labels, scores).slope.value
     assert found is not None
     return found
 
 
 def _intercept(labels: FloatArray, scores: FloatArray) -> float:
-    found = calibrate(labels, scores).intercept
+    found = calibrate(labels, scores).intercept.value
     assert found is not None
     return found
 
@@ -99,7 +99,7 @@ def test_slope_agrees_with_an_unpenalised_fit_of_scikit_learn(seed: int) -> None
     labels, scores = _drawn(seed, 300, 0.5, 0.7)
     model = LogisticRegression(C=np.inf, tol=1e-10, solver="newton-cholesky")
     expected = model.fit(scores[:, None], labels).coef_[0, 0]
-    assert calibrate(labels, scores).slope == pytest.approx(expected, rel=1e-6)
+    assert calibrate(labels, scores).slope.value == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -108,13 +108,13 @@ def test_intercept_is_the_most_likely_one_with_the_score_as_offset(seed: int) ->
     expected = minimize_scalar(
         lambda a: np.logaddexp(0, np.where(labels == 1, -1, 1) * (a + scores)).sum(), tol=1e-12
     ).x
-    assert calibrate(labels, scores).intercept == pytest.approx(expected, abs=1e-6)
+    assert calibrate(labels, scores).intercept.value == pytest.approx(expected, abs=1e-6)
 
 
 def test_probabilities_that_are_true_have_intercept_0_and_slope_1() -> None:
     found = calibrate(*_drawn(0, 100_000))
-    assert found.intercept == pytest.approx(0, abs=0.03)
-    assert found.slope == pytest.approx(1, abs=0.03)
+    assert found.intercept.value == pytest.approx(0, abs=0.03)
+    assert found.slope.value == pytest.approx(1, abs=0.03)
     assert calibration_error_loss(*_drawn(0, 100_000)) < 0.01
 
 
@@ -164,8 +164,8 @@ def test_slope_is_found_where_newtons_steps_go_too_far(
 def test_slope_that_only_rounding_keeps_finite_is_null_with_reason() -> None:
     scores = [-173.8, -47.5, -19.6, -17.989648813563605, -17.989648813562606, 45.7, 63.0, 8219.5]
     found = calibrate([0, 0, 0, 1, 0, 1, 1, 1], scores)
-    assert found.slope is None
-    assert found.reason == "no slope: its fit did not converge"
+    assert found.slope.value is None
+    assert found.slope.reason == "no slope: its fit did not converge"
 
 
 def test_nothing_depends_on_row_order_to_the_last_bit() -> None:
@@ -187,10 +187,9 @@ def test_slope_that_does_not_exist_is_null_with_reason(
     labels: list[int], scores: list[float], reason: str
 ) -> None:
     found = calibrate(labels, scores)
-    assert found.slope is None
-    assert found.reason == reason
-    assert found.intercept is not None
-    fitted = expit(found.intercept + np.array(scores)).sum()
+    assert (found.slope.value, found.slope.reason) == (None, reason)
+    assert found.intercept.value is not None
+    fitted = expit(found.intercept.value + np.array(scores)).sum()
     assert fitted == pytest.approx(sum(labels), abs=1e-9)
 
 
@@ -206,7 +205,8 @@ def test_fits_that_do_not_exist_are_null_with_reason(
     labels: list[int], scores: list[float], reason: str
 ) -> None:
     found = calibrate(labels, scores)
-    assert (found.intercept, found.slope, found.reason) == (None, None, reason)
+    for estimate in (found.intercept, found.slope):
+        assert (estimate.value, estimate.reason) == (None, reason)
     assert found.prevalence == np.mean(labels)
     assert sum(b.rows for b in found.bins) == len(labels)
 
@@ -214,7 +214,7 @@ def test_fits_that_do_not_exist_are_null_with_reason(
 def test_no_rows_have_no_prevalence() -> None:
     found = calibrate([], [])
     assert (found.prevalence, found.mean_probability, found.bins) == (None, None, ())
-    assert found.reason == "no known rows"
+    assert found.slope.reason == found.intercept.reason == "no known rows"
 
 
 def test_nan_score_is_refused() -> None:

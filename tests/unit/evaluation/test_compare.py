@@ -10,12 +10,10 @@ import numpy.typing as npt
 import pytest
 
 from cxrlearn.errors import DataError
-from cxrlearn.evaluation.compare import Comparison, compare_models, resolvable_difference
-from cxrlearn.evaluation.delong import paired_auroc_difference
+from cxrlearn.evaluation.compare import Comparison, compare_models
+from cxrlearn.evaluation.differences import paired_macro_difference
 from cxrlearn.evaluation.evaluate import evaluate
-from cxrlearn.evaluation.inputs import cluster_rows
 from cxrlearn.evaluation.multiplicity import holm
-from cxrlearn.evaluation.paired import paired_macro_difference
 
 Floats = npt.NDArray[np.float64]
 NAMES = ["edema", "effusion", "mass"]
@@ -29,7 +27,7 @@ class _Set:
     patients: list[str]
 
     def compare(self, **changes: object) -> Comparison:
-        arguments = {"names": NAMES, "n_replicates": 60, **changes}
+        arguments = {"names": NAMES, **changes}
         return compare_models(self.y, self.known, self.scores, self.patients, **arguments)  # type: ignore[arg-type]
 
 
@@ -48,12 +46,12 @@ def _study(strengths: dict[str, float], seed: int = 0, rows: int = 240) -> _Set:
 
 def test_every_pair_is_the_paired_comparison_of_two() -> None:
     study = _study({"a": 1.0, "b": 0.6, "c": 0.9, "d": 0.0})
-    found = study.compare(seed=4)
+    found = study.compare()
     assert [(p.first, p.second) for p in found.pairs] == list(combinations("abcd", 2))
     for pair in found.pairs:
         alone = paired_macro_difference(
             study.y, study.known, study.scores[pair.first], study.scores[pair.second],
-            study.patients, names=NAMES, n_replicates=60, seed=4,
+            study.patients, names=NAMES,
         )  # fmt: skip
         assert pair.macro == alone
 
@@ -64,25 +62,54 @@ def test_p_values_of_the_macro_are_one_family_and_those_of_labels_another() -> N
     assert len(found.labels) == 9
     expected = holm([p.auroc.p_value for p in found.labels])
     assert [p.adjusted_p for p in found.labels] == list(expected)
-    assert "all 3 pairs" in found.family
+    assert "over 3 pairs" in found.family
     assert found.exploratory.startswith("exploratory")
     assert "9 comparisons" in found.exploratory
 
 
-def test_labels_are_compared_by_clustered_delong_on_their_known_rows() -> None:
+def test_labels_are_compared_as_a_macro_of_one_label_on_their_known_rows() -> None:
     study = _study({"a": 1.0, "b": 0.6})
     found = study.compare()
-    codes = cluster_rows(len(study.y), study.patients).codes
     for place, pair in enumerate(found.labels):
-        known = study.known[:, place]
-        alone = paired_auroc_difference(
-            study.y[known, place] == 1,
-            study.scores["a"][known, place],
-            study.scores["b"][known, place],
-            codes[known],
+        alone = paired_macro_difference(
+            study.y[:, [place]],
+            study.known[:, [place]],
+            study.scores["a"][:, [place]],
+            study.scores["b"][:, [place]],
+            study.patients,
+            names=NAMES[place : place + 1],
         )
         assert (pair.label, pair.first, pair.second) == (NAMES[place], "a", "b")
         assert pair.auroc == alone
+
+
+def test_a_macro_of_one_label_is_that_label_in_every_number() -> None:
+    study = _study({"a": 1.0, "b": 0.6})
+    one = _Set(
+        study.y[:, :1], study.known[:, :1],
+        {name: scores[:, :1] for name, scores in study.scores.items()}, study.patients,
+    )  # fmt: skip
+    found = one.compare(names=NAMES[:1])
+    assert found.pairs[0].macro == found.labels[0].auroc
+    for model in found.models:
+        alone = evaluate(
+            one.y, one.scores[model.name], known=one.known, names=NAMES[:1], kind="binary",
+            patients=one.patients,
+        )  # fmt: skip
+        assert model.macro == alone.labels[0].auroc == alone.macro
+
+
+def test_controls_are_tested_but_in_no_family_and_never_the_best() -> None:
+    study = _study({"a": 1.0, "control": 2.0, "b": 0.6})
+    with_control = study.compare(controls=["control"])
+    del study.scores["control"]
+    without = study.compare()
+    adjusted = {(p.first, p.second): p.adjusted_p for p in with_control.pairs}
+    assert adjusted["a", "b"] == without.pairs[0].adjusted_p is not None
+    assert adjusted["a", "control"] is adjusted["control", "b"] is None
+    assert all(p.macro.p_value is not None for p in with_control.pairs)
+    assert with_control.best == without.best == "a"
+    assert "over 1 pair" in with_control.family
 
 
 def test_macros_and_their_intervals_are_those_of_evaluate() -> None:
@@ -90,7 +117,7 @@ def test_macros_and_their_intervals_are_those_of_evaluate() -> None:
     for model in study.compare().models:
         alone = evaluate(
             study.y, study.scores[model.name], known=study.known, names=NAMES, kind="multilabel",
-            patients=study.patients, n_replicates=60,
+            patients=study.patients,
         ).macro  # fmt: skip
         assert (model.macro.value, model.macro.low, model.macro.high) == (
             alone.value, alone.low, alone.high
@@ -100,7 +127,7 @@ def test_macros_and_their_intervals_are_those_of_evaluate() -> None:
 def test_best_is_named_with_those_it_cannot_be_told_from() -> None:
     # Seed 1: by construction one seed in twenty tells the twins apart.
     study = _study({"weak": 0.0, "good": 2.0, "twin": 2.0}, seed=1, rows=600)
-    found = study.compare(n_replicates=300)
+    found = study.compare()
     assert found.best in {"good", "twin"}
     assert found.not_distinguishable == tuple({"good", "twin"} - {found.best})
 
@@ -113,7 +140,7 @@ def test_a_copy_of_the_best_cannot_be_told_from_it() -> None:
     assert found.not_distinguishable == ("copy",)
     pair = next(p for p in found.pairs if p.second == "copy")
     assert (pair.macro.difference, pair.macro.p_value, pair.adjusted_p) == (0, None, None)
-    assert "all 2 pairs" in found.family
+    assert "over 2 pairs" in found.family
 
 
 def test_a_label_that_one_model_has_no_scores_for_leaves_every_macro() -> None:
@@ -161,7 +188,7 @@ def test_no_label_with_both_classes_is_null_with_a_reason() -> None:
     found = study.compare()
     assert found.best is None
     assert found.models[0].macro.value is None
-    assert found.models[0].macro.reason == "no label has scores of all models and both classes"
+    assert found.models[0].macro.reason == "no label has scores and both classes"
     assert found.pairs[0].macro.reason is not None
 
 
@@ -169,7 +196,9 @@ def test_one_patient_has_macros_without_interval() -> None:
     study = _study({"a": 1.0, "b": 0.6})
     found = _Set(study.y, study.known, study.scores, ["p"] * len(study.y)).compare()
     assert found.models[0].macro.value is not None
-    assert found.models[0].macro.reason == "no interval: all rows are of one patient"
+    assert (
+        found.models[0].macro.reason == "no interval: every label rests on one patient of a class"
+    )
 
 
 def test_nothing_to_compare_is_refused() -> None:
@@ -177,7 +206,22 @@ def test_nothing_to_compare_is_refused() -> None:
         compare_models([[0]], None, {}, None, names=["x"])
 
 
-def test_resolvable_difference_is_found_four_times_in_five() -> None:
-    rng = np.random.default_rng(0)
-    estimates = rng.normal(resolvable_difference(0.013), 0.013, 200_000)
-    assert np.mean(np.abs(estimates) > 1.96 * 0.013) == pytest.approx(0.80, abs=0.005)
+def test_a_detectable_difference_is_found_four_times_in_five() -> None:
+    pair = _study({"a": 1.0, "b": 0.6}, rows=2000).compare().pairs[0].macro
+    assert pair.detectable is not None
+    assert pair.standard_error is not None
+    estimates = np.random.default_rng(0).normal(pair.detectable, pair.standard_error, 200_000)
+    found = np.mean(np.abs(estimates) > 1.96 * pair.standard_error)
+    assert found == pytest.approx(0.80, abs=0.005)
+
+
+def test_no_detectable_difference_without_variation_or_above_one() -> None:
+    study = _study({"a": 1.0})
+    study.scores["copy"] = study.scores["a"].copy()
+    assert study.compare().pairs[0].macro.detectable is None
+    y = np.array([[1], [1], [0], [0]])
+    scores = {"a": np.array([[3.0], [1], [2], [0]]), "b": np.array([[0.0], [2], [1], [3]])}
+    wide = compare_models(y, None, scores, None, names=["x"]).pairs[0].macro
+    assert wide.standard_error is not None
+    assert 2.80 * wide.standard_error > 1
+    assert wide.detectable is None

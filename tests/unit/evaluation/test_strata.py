@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy.special import expit, logit
+from scipy.stats import t
 
 from cxrlearn.errors import DataError
-from cxrlearn.evaluation.bootstrap import patient_counts, percentile_interval
 from cxrlearn.evaluation.evaluate import evaluate
 from cxrlearn.evaluation.strata import auroc_within_strata
 from tests.support.group_oracles import auroc_by_pairs_within
-from tests.support.metric_oracles import replicates_by_copying
 
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import WithinStrata
@@ -40,7 +39,6 @@ class Case(NamedTuple):
             "kind": "multilabel",
             "patients": self.patients,
             "columns": {"view": self.view, "sex": self.sex},
-            "n_replicates": 40,
         }
         return auroc_within_strata(**(arguments | changes))
 
@@ -76,19 +74,26 @@ def test_values_count_only_pairs_of_equal_strata(case: Case) -> None:
     assert found.macro_labels == NAMES
 
 
-def test_intervals_are_those_of_counting_pairs_on_copied_rows(case: Case) -> None:
-    found = case.run(seed=3)
+def test_intervals_are_those_of_counting_pairs_without_each_patient(case: Case) -> None:
+    found = case.run()
     for label in range(2):
-        drawn = patient_counts(len(set(case.patients)), 40, np.random.default_rng(3))
-        replicates = replicates_by_copying(
-            partial(case.by_pairs, label=label), case.patients, drawn
+        value = case.by_pairs(list(range(90)), label)
+        shifts = np.array(
+            [
+                case.by_pairs([i for i in range(90) if case.patients[i] != patient], label) - value
+                for patient in sorted(set(case.patients))
+            ]
         )
-        expected = percentile_interval(replicates)
+        squares = np.square(shifts)
+        spread = (squares**2).sum() - squares.sum() ** 2 / len(squares)
+        degrees = 2 * squares.sum() ** 2 / spread - 1
+        half = t.ppf(0.975, degrees) * np.sqrt(squares.sum()) / (value * (1 - value))
         estimate = found.labels[label]
-        assert (estimate.low, estimate.high) == pytest.approx((expected.low, expected.high))
+        expected = expit(logit(value) + np.array([-half, half]))
+        assert (estimate.low, estimate.high) == pytest.approx(tuple(expected))
 
 
-def test_one_stratum_is_the_plain_auroc_with_the_plain_bootstrap(case: Case) -> None:
+def test_one_stratum_is_the_plain_auroc(case: Case) -> None:
     whole = evaluate(
         case.y,
         case.scores,
@@ -96,12 +101,11 @@ def test_one_stratum_is_the_plain_auroc_with_the_plain_bootstrap(case: Case) -> 
         names=NAMES,
         kind="multilabel",
         patients=case.patients,
-        n_replicates=40,
     )
     for columns in ({}, {"site": ["one"] * 90}):
         found = case.run(columns=columns)
         assert found.strata == 1
-        assert found.labels == tuple(x.auroc_bootstrap for x in whole.labels)
+        assert [x.value for x in found.labels] == [x.auroc.value for x in whole.labels]
         assert found.macro == whole.macro
 
 
@@ -148,7 +152,7 @@ def test_one_class_unscored_and_masked_labels_keep_their_reasons(case: Case) -> 
     assert case.run(not_scored={"Edema": "x"}).labels[1].reason == "no known rows"
 
 
-def test_replicates_without_a_pair_are_counted_as_such(case: Case) -> None:
+def test_pairs_of_one_patient_of_a_class_have_a_value_and_no_interval(case: Case) -> None:
     case.known[:, 1] = False
     case.known[:2, 1], case.y[:2, 1] = True, [1, 0]
     view = ["x", "x", *case.view[2:]]
@@ -156,13 +160,16 @@ def test_replicates_without_a_pair_are_counted_as_such(case: Case) -> None:
     assert mass.value is not None
     assert (
         mass.reason
-        == f"no interval: {mass.undefined_replicates} of 40 replicates lost all pairs within strata"
+        == "no interval: the value cannot be computed without one of its patients or images"
     )
 
 
 def test_one_patient_and_no_rows_do_not_crash(case: Case) -> None:
     found = case.run(patients=["p"] * 90)
-    assert found.labels[0].reason == "no interval: all rows are of one patient"
+    assert (
+        found.labels[0].reason
+        == "no interval: the value cannot be computed without one of its patients or images"
+    )
     empty = auroc_within_strata(
         np.zeros((0, 1)), np.zeros((0, 1)), names=["a"], kind="binary", columns={"sex": []}
     )

@@ -42,10 +42,10 @@ def _number(cell: str) -> float | None:
 
 
 def test_columns_of_the_first_version_stay_where_they_were() -> None:
-    assert COLUMNS[:17] == (
+    assert COLUMNS[:15] == (
         "set", "row", "label", "auroc", "low", "high", "positives", "negatives", "masked",
-        "positive_patients", "negative_patients", "unit", "clusters", "replicates",
-        "undefined_replicates", "reason", "cautions",
+        "positive_patients", "negative_patients", "unit", "clusters",
+        "reason", "cautions",
     )  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def test_metrics_hold_every_estimate_of_the_report_once(full: RunReport) -> None
     assert len(set(keys)) == len(keys)
     per_set = (
         6  # AUROC of each label
-        + 4 * (4 + 2 * 5)  # four labels with scores: other metrics, rates at two thresholds
+        + 4 * (5 + 2 * 5)  # four labels with scores: other metrics, rates at two thresholds
         + 1 + 11  # the macro AUROC and all other averages
         + 3 * 7  # subgroups: each label and the macro
         + 2 * 7  # floor and strata

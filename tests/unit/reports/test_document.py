@@ -60,16 +60,16 @@ def test_schema_version_and_keys_of_version_1_are_pinned(document: dict[str, Any
         "curve", "null_control", "aggregation", "finetune",
     }  # fmt: skip
     assert set(document["results"][0]) == {
-        "name", "evaluation", "predictions", "subgroups", "within_strata", "floor", "resolvable",
+        "name", "evaluation", "predictions", "subgroups", "within_strata", "floor", "detectable",
         "drop",
     }  # fmt: skip
     assert set(document["results"][0]["evaluation"]["labels"][0]) == {
         "name", "auroc", "positives", "negatives", "masked", "positive_patients",
-        "negative_patients", "auroc_bootstrap", "standard_error", "design_effect",
+        "negative_patients", "standard_error", "design_effect",
         "average_precision", "brier", "calibration_error", "calibration", "operating_points",
     }  # fmt: skip
     assert set(document["results"][0]["evaluation"]["macro"]) == {
-        "value", "low", "high", "reason", "undefined_replicates", "cautions",
+        "value", "low", "high", "reason", "cautions",
     }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def test_protocol_speaks_of_everything_that_the_report_holds() -> None:
     said = report_document(full, {})["protocol"]
     plain = report_document(sample_report({"test": sample_predictions()}), {})["protocol"]
     parts = ("Thresholds were chosen on val", "15 bins", "Subgroups by sex, view",
-             "shortcut floor", "nested subsets")  # fmt: skip
+             "metadata baseline", "nested subsets")  # fmt: skip
     for part in parts:
         assert sum(part in sentence for sentence in said) == 1, part
         assert not any(part in sentence for sentence in plain), part
@@ -108,7 +108,7 @@ def test_undefined_is_null_with_a_reason_never_nan(document: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, np.float64("nan")])
 def test_number_that_is_not_finite_is_refused_by_key(report: RunReport, bad: float) -> None:
-    macro = Estimate(bad, None, None, None, 0, ())
+    macro = Estimate(bad, None, None, None, ())
     broken = replace(
         report,
         results=(
@@ -137,11 +137,12 @@ def test_protocol_says_which_split_decided_what_and_the_unit_of_resampling(
     assert "(not verified: no published hash)" in backbone
     assert "fitted on train (100 images of 60 patients) only" in fit
     assert choice == (
-        "C was chosen on val by log-loss for each label; 4 labels rare there share one value."
+        "C was chosen on val by log-loss: for 1 of 6 labels separately; one shared value for 4 "
+        f"labels ({', '.join(NAMES[1:5])}) with few positives or negatives there."
     )
     assert re.match(
-        r"test: 80 images of \d+ patients; 95% intervals by .+, 100 replicates, seed 5; "
-        r"1 of them stand for images that name no patient",
+        r"test: 80 images of \d+ patients\. 95 % intervals and tests come from the jackknife over "
+        r"patients with Student's t .+\. 1 of these patients are images that name no patient\.",
         first,
     )
     assert second.startswith("ext,1: ")
@@ -152,8 +153,31 @@ def test_protocol_says_which_split_decided_what_and_the_unit_of_resampling(
     )
 
 
+def test_a_validation_set_on_which_no_label_decides_alone_is_said_to_be_small(
+    report: RunReport,
+) -> None:
+    labels = [replace(one, c_from="shared" if one.c_from else None) for one in report.probe.labels]
+    changed = replace(report, probe=replace(report.probe, labels=tuple(labels)))
+    said = report_document(changed, {})["protocol"][2]
+    assert "for 1 of" not in said
+    assert "The validation set is small for this choice: no label has 20 positives and" in said
+
+
+def test_labels_that_validation_cannot_decide_are_named(report: RunReport) -> None:
+    labels = [
+        replace(one, c_from="default") if place == 1 else one
+        for place, one in enumerate(report.probe.labels)
+    ]
+    changed = replace(report, probe=replace(report.probe, labels=tuple(labels)))
+    said = report_document(changed, {})["protocol"][2]
+    assert said.endswith(f"; the default for 1 label ({NAMES[1]}), which val cannot decide.")
+
+
 def test_given_and_default_c_are_told_apart_from_a_chosen_one(report: RunReport) -> None:
-    for source, said in (("given", "C = 0.25, as given"), ("default", "C = 0.25, the default")):
+    for source, said in (
+        ("given", "C = 0.25, as given"),
+        ("default", "C = 0.25, the default, because val has no label with both classes"),
+    ):
         labels = [
             replace(label, c_from=source if label.c_from else None, C=label.C and 0.25)  # type: ignore[arg-type]
             for label in report.probe.labels
@@ -217,14 +241,14 @@ def test_images_without_patients_are_said_to_give_narrow_intervals(report: RunRe
     evaluation = replace(report.results[0].evaluation, unit="image", clusters=1)
     changed = replace(report, results=(replace(report.results[0], evaluation=evaluation),))
     said = report_document(changed, {})["protocol"][3]
-    assert "80 images of 1 image;" in said
-    assert "no patient ids: if patients have several images, these intervals are too narrow" in said
+    assert "test: 80 images of 1 image." in said
+    assert "No patient ids: if patients have several images, these intervals are too narrow" in said
 
 
 def test_nothing_is_added_where_every_image_names_its_patient(report: RunReport) -> None:
     evaluation = replace(report.results[0].evaluation, rows_without_patient=0)
     changed = replace(report, results=(replace(report.results[0], evaluation=evaluation),))
-    assert report_document(changed, {})["protocol"][3].endswith("100 replicates, seed 5.")
+    assert report_document(changed, {})["protocol"][3].endswith("both with design effect).")
 
 
 def test_random_weights_are_named_before_anything_else(report: RunReport) -> None:

@@ -11,13 +11,13 @@ from cxrlearn.evaluation.results import Estimate
 from cxrlearn.reports.findings import (
     after_findings,
     before_findings,
+    detectable_sentence,
     drop_sentence,
     estimate_text,
     floor_sentence,
     null_sentences,
-    resolvable_sentence,
 )
-from cxrlearn.reports.schema import ResolvableReport
+from cxrlearn.reports.schema import DetectableReport
 from tests.support.run_reports import (
     estimate,
     full_report,
@@ -41,47 +41,67 @@ def result(report: RunReport) -> SetReport:
     return report.results[0]
 
 
-def test_interval_above_zero_clears_the_floor(result: SetReport) -> None:
+def test_interval_above_zero_exceeds_the_baseline(result: SetReport) -> None:
     assert floor_sentence(result) == (
-        "test: clears the shortcut floor: macro AUROC 0.710 against 0.600 by a probe that sees "
+        "test: exceeds the metadata baseline: macro AUROC 0.710 against 0.600 by a probe that uses "
         "only age, sex and view; difference +0.110 [+0.021, +0.199]."
     )
 
 
-def test_interval_that_holds_zero_is_not_shown_to_beat_who_was_imaged(result: SetReport) -> None:
+def test_interval_that_holds_zero_does_not_exceed_the_baseline(result: SetReport) -> None:
     changed = replace(result, floor=sample_floor(result.evaluation, low=-0.004))
     said = floor_sentence(changed)
     assert said is not None
-    assert said.startswith("test: NOT SHOWN TO BEAT WHO WAS IMAGED AND HOW: ")
+    assert said.startswith("test: does not exceed the metadata baseline: ")
     assert said.endswith("difference +0.110 [-0.004, +0.199].")
 
 
-def test_floor_without_a_difference_says_why(result: SetReport) -> None:
+def test_few_positive_patients_give_no_verdict_whatever_the_interval(result: SetReport) -> None:
+    few = "only 6 positive patients; a verdict needs 10"
+    floor = replace(sample_floor(result.evaluation), exceeds=None, no_verdict=few)
+    said = floor_sentence(replace(result, floor=floor))
+    assert said is not None
+    assert said.startswith(f"test: no verdict against the metadata baseline ({few}): macro AUROC")
+
+
+def test_baseline_without_a_difference_says_why(result: SetReport) -> None:
     floor = sample_floor(result.evaluation, low=-1)
     gone = replace(floor.difference, difference=None, low=None, high=None, reason="no label left")
-    said = floor_sentence(replace(result, floor=replace(floor, difference=gone)))
-    assert said == (
-        "test: NOT SHOWN TO BEAT WHO WAS IMAGED AND HOW: no difference from a probe that sees only "
-        "age, sex and view (no label left)."
+    none = replace(floor, difference=gone, exceeds=None, no_verdict="no label left")
+    assert floor_sentence(replace(result, floor=none)) == (
+        "test: no verdict against the metadata baseline (no label left): no difference from a "
+        "probe that uses only age, sex and view (no label left)."
     )
 
 
-def test_what_cannot_be_resolved_says_why(result: SetReport) -> None:
-    changed = replace(result, resolvable=ResolvableReport(None, None, None, "one patient only"))
-    assert resolvable_sentence(changed) == (
-        "Which differences between models test could show cannot be said: one patient only."
+def test_a_detectable_difference_is_never_said_to_judge_an_observed_one(result: SetReport) -> None:
+    said = detectable_sentence(result)
+    assert said is not None
+    assert said.startswith("test: minimum detectable difference 0.023: a true difference")
+    assert "80 % power" in said
+    assert said.endswith("An observed difference is judged by its own interval.")
+    assert "chance" not in said
+
+
+def test_what_cannot_be_detected_says_why(result: SetReport) -> None:
+    changed = replace(result, detectable=DetectableReport(None, None, "one patient only"))
+    assert detectable_sentence(changed) == (
+        "test: no minimum detectable difference: one patient only."
     )
 
 
-def test_drop_names_both_sets_and_its_limits(result: SetReport) -> None:
-    changed = replace(result, name="other hospital", drop=sample_drop("test"))
-    assert drop_sentence(changed) == (
-        "other hospital against test: macro AUROC -0.043 [-0.071, -0.012] over the 2 labels of "
-        "both; patients of the two sets are resampled apart."
+def test_drop_names_both_sets_its_limits_and_shared_patients(result: SetReport) -> None:
+    drop = sample_drop("test")
+    changed = replace(result, name="other hospital", drop=drop)
+    said = "other hospital minus test: macro AUROC -0.043 [-0.071, -0.012] over 2 labels with both "
+    assert drop_sentence(changed) == f"{said}classes in both sets."
+    shared = replace(changed, drop=replace(drop, shared_patients=1))
+    assert drop_sentence(shared) == (
+        f"{said}classes in both sets; 1 patient is in both sets, which the interval accounts for."
     )
-    gone = replace(sample_drop("test"), difference=None, labels=(), reason="no label in both")
-    said = drop_sentence(replace(changed, drop=gone))
-    assert said == "other hospital against test: no difference (no label in both)."
+    gone = replace(drop.difference, difference=None, labels=(), reason="no label in both")
+    none = replace(changed, drop=replace(drop, difference=gone))
+    assert drop_sentence(none) == "other hospital minus test: no difference (no label in both)."
 
 
 def test_nothing_is_said_of_what_a_run_does_not_have() -> None:
@@ -96,7 +116,7 @@ def test_nothing_is_said_of_what_a_run_does_not_have() -> None:
     [
         (estimate(0.52), "the interval holds 0.5, as it should."),
         (estimate(0.6), "if they agree, look for a leak."),
-        (Estimate(0.6, None, None, "one patient", 0, ()), "there is no interval to judge by."),
+        (Estimate(0.6, None, None, "one patient", ()), "there is no interval to judge by."),
     ],
 )
 def test_null_control_is_judged_by_its_interval(

@@ -110,7 +110,7 @@ def test_numbers_sentences_and_provenance_are_all_there(report: RunReport, page:
     assert first.low is not None
     assert f"{first.value:.3f}  [{first.low:.3f}, {first.high:.3f}]" in text
     for part in (
-        "test can tell two models apart", "clears the shortcut floor", "C was chosen on val",
+        "test: minimum detectable", "exceeds the metadata baseline", "C was chosen on val",
         "Warning: 2 patients are both in train and in test", "cd" * 32, "ab" * 32, "2.1",
         "2026-01-02T03:04:05+00:00", "test: labels by sex", "How each label was fitted",
         "no positives among 67 known rows",

@@ -103,7 +103,9 @@ def test_calibration_of_a_rare_label_fills_its_panel_and_says_what_has_no_fit(
     result: SetReport,
 ) -> None:
     bins = (CalibrationBin(9, 0.001, 0.0), CalibrationBin(9, 0.012, 0.018))
-    rare = Calibration(0.01, 0.01, None, None, "perfectly separated", bins)
+    rare = Calibration(
+        0.01, 0.01, *[Estimate(None, None, None, "perfectly separated", ())] * 2, bins
+    )
     labels = (replace(result.evaluation.labels[0], calibration=rare),)
     changed = replace(result, evaluation=replace(result.evaluation, labels=labels))
     (axes,) = calibration_figure(changed).axes
@@ -154,7 +156,7 @@ def test_a_set_has_the_figures_it_can_have(report: RunReport, result: SetReport)
 
 
 def test_set_of_one_class_is_all_empty_panels(result: SetReport) -> None:
-    none = Estimate(None, None, None, "no positives among 3 known rows", 0, ())
+    none = Estimate(None, None, None, "no positives among 3 known rows", ())
     labels = tuple(replace(label, auroc=none) for label in result.evaluation.labels)
     changed = replace(result, evaluation=replace(result.evaluation, labels=labels))
     for axes in roc_figure(changed, PREDICTIONS).axes:

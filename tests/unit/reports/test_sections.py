@@ -35,7 +35,8 @@ def sections(report: RunReport) -> dict[str, Section]:
 
 def test_every_row_is_as_wide_as_its_header(sections: dict[str, Section]) -> None:
     assert list(sections) == [
-        "test: all metrics", "test: operating points", "test: shortcuts", "test: subgroups",
+        "test: all metrics", "test: operating points", "test: metadata baseline and strata",
+        "test: subgroups",
         "test: labels by sex", "test: labels by view", "Label efficiency",
         "What the backbone may have seen before", "Images", "How each label was fitted",
     ]  # fmt: skip
@@ -63,7 +64,11 @@ def test_averages_stand_below_the_labels_with_every_metric(
     weighted = rows["weighted"][0]
     assert isinstance(weighted, Estimate)
     assert weighted.value == 0.5
-    assert rows[NAMES[0]][4:] == ("24.6%", "+0.12", "0.81")
+    prevalence, intercept, slope = rows[NAMES[0]][4:]
+    assert prevalence == "24.6%"
+    assert isinstance(intercept, Estimate)
+    assert isinstance(slope, Estimate)
+    assert (intercept.value, slope.value) == (0.12, 0.81)
 
 
 def test_threshold_that_validation_could_not_choose_has_its_reason(
@@ -89,15 +94,15 @@ def test_subgroup_of_three_images_is_shown_with_its_size(sections: dict[str, Sec
 def test_shortcuts_show_floor_and_strata_beside_the_auroc(
     report: RunReport, sections: dict[str, Section]
 ) -> None:
-    section = sections["test: shortcuts"]
-    assert section.header == ("label", "AUROC", "floor (age, sex, view)", "within view, sex")
+    section = sections["test: metadata baseline and strata"]
+    assert section.header == ("label", "AUROC", "baseline (age, sex, view)", "within view, sex")
     assert [row[0] for row in section.rows] == [*NAMES, "macro"]
     first = report.results[0]
     for changed, last in (
         (replace(first, floor=None), "within view, sex"),
-        (replace(first, within_strata=None), "floor (age, sex, view)"),
+        (replace(first, within_strata=None), "baseline (age, sex, view)"),
     ):
-        (alone,) = (one for one in set_sections(changed) if "shortcuts" in one.title)
+        (alone,) = (one for one in set_sections(changed) if "baseline" in one.title)
         assert alone.header == ("label", "AUROC", last)
 
 

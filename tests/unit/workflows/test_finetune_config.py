@@ -34,7 +34,6 @@ WRONG = [
     ({"weight_decay": -1.0}, "--weight-decay"),
     ({"epochs": 0}, "--epochs: expected at least 1, got 0"),
     ({"seeds": 0}, "--seeds"),
-    ({"replicates": 10}, "--replicates"),
     ({"freeze_to": "layer3", "freeze_backbone": True}, "exclude each other"),
     ({"resume": True, "overwrite": True}, "--resume goes on, --overwrite starts anew"),
     ({"max_restarts": 1}, "--max-restarts is for the workers of --gpus"),

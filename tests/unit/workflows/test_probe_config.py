@@ -34,11 +34,11 @@ def test_test_sets_are_named_as_given_or_by_their_file() -> None:
 
 def test_every_problem_is_told_at_once() -> None:
     found = problems(
-        val_csv=VAL, C=0.0, max_iter=0, replicates=99, batch_size=0, seed=-1, limit=0,
+        val_csv=VAL, C=0.0, max_iter=0, batch_size=0, seed=-1, limit=0,
         random_weights=-1, use_logreg=False, name="..", device="gpu", gpus=("one",),
     )  # fmt: skip
     options = [
-        "--train-csv", "--test-csv", "--C", "--max-iter", "--replicates", "--batch-size", "--seed",
+        "--train-csv", "--test-csv", "--C", "--max-iter", "--batch-size", "--seed",
         "--limit", "--random-weights", "--use-logreg", "--name", "--device", "--gpus",
     ]  # fmt: skip
     for option in options:

@@ -83,9 +83,7 @@ def test_the_whole_is_the_run_itself(aggregate: dict[str, str], C: float | None)
     fitted = fit_probe(config, TASK, DATA["train"], DATA["val"], SILENT)
     logits = fitted.decision(DATA["test"].features)
     scored = score_split(config, TASK, DATA["test"], logits, None)
-    result = evaluate_set(
-        config, "multilabel", "test", scored, not_scored={}, thresholds=None, floor=None
-    )
+    result = evaluate_set("multilabel", "test", scored, not_scored={}, thresholds=None, floor=None)
     point = label_efficiency(config, TASK, DATA, SILENT)[0]
     assert point.macro == (result.evaluation.macro.value,)
 

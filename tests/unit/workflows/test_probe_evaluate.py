@@ -41,12 +41,10 @@ def scored(data: SplitData, **options: Any) -> ScoredSplit:  # noqa: ANN401 - of
 def evaluated(
     rows: ScoredSplit,
     thresholds: tuple[tuple[Threshold, ...], ...] | None = None,
-    **options: Any,  # noqa: ANN401 - of ProbeConfig
 ) -> SetReport:
     return evaluate_set(
-        settings(**options), "multilabel", "test", rows,
-        not_scored={}, thresholds=thresholds, floor=None,
-    )  # fmt: skip
+        "multilabel", "test", rows, not_scored={}, thresholds=thresholds, floor=None
+    )
 
 
 # ---- groups --------------------------------------------------------------------------------------
@@ -198,23 +196,22 @@ def test_the_drop_is_the_difference_of_the_macros() -> None:
         for data, logits in ((home, home_logits), (far, 0.3 * far_logits + noise))
     ]
     macros = [evaluated(rows).evaluation.macro.value for rows in sets]
-    drop = drop_from(settings(), TASK.names, ("home", sets[0].predictions), sets[1].predictions, {})
+    drop = drop_from("multilabel", ("home", sets[0].predictions), sets[1].predictions, {})
     assert drop.internal == "home"
-    assert drop.difference is not None
+    assert drop.difference.difference is not None
     assert macros[0] is not None
     assert macros[1] is not None
-    assert abs(drop.difference) == pytest.approx(macros[0] - macros[1])
-    assert drop.labels == ("A", "B")
-    same = drop_from(settings(), TASK.names, ("home", sets[0].predictions), sets[0].predictions, {})
-    assert same.difference == 0
-    assert same.low is not None
-    assert same.high is not None
-    assert same.low < 0 < same.high
+    assert abs(drop.difference.difference) == pytest.approx(macros[0] - macros[1])
+    assert drop.difference.labels == ("A", "B")
+    same = drop_from("multilabel", ("home", sets[0].predictions), sets[0].predictions, {})
+    assert same.difference.difference == 0
+    assert same.shared_patients == 200
+    assert same.difference.standard_error == 0  # the same patients leave both
 
 
 def test_without_a_floor_what_the_set_can_tell_is_not_claimed() -> None:
     result = evaluated(scored(six()))
     assert result.floor is None
-    assert result.resolvable is not None
-    assert result.resolvable.difference is None
-    assert "no shortcut floor" in str(result.resolvable.reason)
+    assert result.detectable is not None
+    assert result.detectable.difference is None
+    assert "no metadata baseline" in str(result.detectable.reason)
