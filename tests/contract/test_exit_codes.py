@@ -104,7 +104,7 @@ USAGE = [
     (["--test-csv", "a=test.csv", "--test-csv", "a=val.csv"], "two test sets are named 'a'"),
     (["--config", "nope.toml"], "--config: no file nope.toml"),
     (["--config", "images"], "--config: no file images"),
-    (["--positive", "yes"], "--positive takes one label column"),
+    (["--positive", "yes"], "--positive 'yes' does not occur in train.csv: columns"),
     (["--linear", "--knn"], "--linear and --knn exclude each other: one probe a run"),
     (["--use-logreg", "--knn"], "--use-logreg and --knn exclude each other: one probe a run"),
     (["--knn", "--C", "1"], "--C belongs to logistic regression, not to --knn"),
@@ -297,7 +297,7 @@ CSV = [
     (HEADER.replace("Effusion", "Efusion") + ROW, "Did you mean 'Efusion'?"),
     (HEADER + ROW + "images/p00_1.png,P00,1,yes\n", "column 'Effusion': 'yes' is not a label"),
     (HEADER + ROW + "images/p00_1.png,P00,1,inf\n", "'inf' is not a label"),
-    (HEADER + ROW + "images/p00_0.png,P00,1,1\n", "row 3: 'images/p00_0.png' stands in row 2"),
+    (HEADER + ROW + "images/p00_0.png,P00,1,1\n", "rows 2, 3: 'images/p00_0.png' has several rows"),
 ]  # fmt: skip
 
 

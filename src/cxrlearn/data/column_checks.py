@@ -152,7 +152,7 @@ def _check_numbers(place: str, values: set[str], most: int) -> None:
 
 def _mostly_words(column: LabelColumn) -> bool:
     words = sum(rows for value, rows in column.counts.items() if value not in TWO_VALUED)
-    return words > 0 and 2 * words >= column.counts.total()
+    return 2 * words > column.counts.total()
 
 
 def _positive_first(words: Iterable[str]) -> list[str]:

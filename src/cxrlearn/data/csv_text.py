@@ -226,7 +226,8 @@ def _rectangular(
     width = len(header)
     longer = [number for number in below if any(records[number][width:])]
     shorter = [number for number in below if len(records[number]) < width]
-    if longer == list(below) and {len(records[number]) for number in longer} == {width + 1}:
+    row_names = not any(is_image_name(records[number][0]) for number in longer)
+    if longer == list(below) and row_names and {len(records[at]) for at in longer} == {width + 1}:
         raise DataError(
             f"{file}: every row has {width + 1} cells, but the header {width}; as R writes row "
             "names. Give the first column a name."

@@ -173,13 +173,13 @@ def load_labels(sets: ImageSets, config: StudySettings, reporter: Reporter) -> L
         separator=config.label_separator,
     )
     task = define_task(sets.train, config.class_columns, policy)
-    for notice in placeholder_notices(list(sets.named().values()), task.columns):
-        reporter.notice(notice)
     if task.negative == NEGATIVE and spelled(config.positive or "") == POSITIVE:
         reporter.warning(
             f"--positive {config.positive} has no effect: {quoted(task.columns)} holds 0 and 1."
         )
     labels = {name: read_labels(manifest, task) for name, manifest in sets.named().items()}
+    for notice in placeholder_notices(list(sets.named().values()), task.columns):
+        reporter.notice(notice)
     counts = {name: count_labels(labels[name], task.names) for name in labels}
     for message in one_class_labels(counts["train"], policy):
         reporter.warning(f"train: {message}")

@@ -204,3 +204,29 @@ def test_the_limit_is_the_first_rows_of_each_file_before_any_split(folder: Path)
     write_rows(folder / "all.csv", rows(range(4), split="train") + rows(range(4, 6), split="test"))
     with pytest.raises(DataError, match=r"no rows for test .* of the first 4 \(--limit\)"):
         load_sets(config(folder, csv=folder / "all.csv", limit=4), SILENT)
+
+
+def test_a_set_without_a_label_column_is_named(folder: Path) -> None:
+    write_rows(
+        folder / "test.csv",
+        [{"Path": row["Path"], "patient_id": "9", "edema": "1"} for row in rows([9, 10])],
+    )
+    settings = config(folder)
+
+    with pytest.raises(DataError, match=r"test\.csv: --class-columns names 'Edema'\. Did you mean"):
+        load_labels(load_sets(settings, SILENT), settings, SILENT)
+
+
+def test_placeholders_of_labels_are_told_once_for_a_file(folder: Path) -> None:
+    content = [
+        {**row, "Edema": "NA" if at % 5 == 0 else row["Edema"]}
+        for at, row in enumerate(rows(range(20)))
+    ]
+    write_rows(folder / "all.csv", content)
+    listener = Listener()
+    settings = config(folder, csv=folder / "all.csv")
+
+    load_labels(load_sets(settings, listener), settings, listener)
+
+    said = [notice for notice in listener.notices if "counts as blank" in notice]
+    assert said == [f"{folder / 'all.csv'}, column 'Edema': 'NA' (4 rows) counts as blank."]
