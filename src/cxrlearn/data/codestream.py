@@ -255,7 +255,10 @@ def _check_jpeg_2000(frame: bytes, container: Container) -> None:
     _check_size(height, width, container)
     # Offsets are legal in JPEG 2000 but senseless in DICOM, and GDCM trips over wild ones.
     if any((left, top, tile_left, tile_top)) or frame[43:45] != b"\x01\x01":
-        raise _damaged("the picture does not begin in its own corner")
+        raise UnreadableImageError(
+            "JPEG 2000 whose picture does not begin in its own corner is not supported: save the "
+            "file uncompressed (Explicit VR Little Endian)"
+        )
     if tile_width * tile_height < _SMALLEST_TILE and (tile_width < width or tile_height < height):
         raise _damaged("tiles without a size")
     if (frame[42] & 127) >= 16:

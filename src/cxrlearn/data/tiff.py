@@ -159,6 +159,8 @@ def _kind(page: TiffPage, file: TiffFile) -> _Kind:
     formats = {*numbers} if isinstance(numbers, tuple) else {numbers}
     if len(found) > 1 or len(formats) > 1 or page.imagedepth != 1:
         raise _not_supported("channels of different kinds")
+    if page.is_subsampled and page.compression == _RAW:
+        raise _not_supported("uncompressed colours at a lower resolution")
     return _Kind(
         photometric=int(page.photometric),
         bits=int(found.pop()),

@@ -251,6 +251,12 @@ def _relabelled(data: bytes, tag: int, old: int, new: int) -> bytes:
             "colour space CIELAB is not supported: convert it to PNG",
         ),
         (
+            _tiff(np.zeros((64, 80, 3), np.uint8), photometric="ycbcr", subsampling=(1, 1)).replace(
+                struct.pack("<HHIHH", 530, 3, 2, 1, 1), struct.pack("<HHIHH", 530, 3, 2, 2, 2)
+            ),
+            "uncompressed colours at a lower resolution is not supported",
+        ),
+        (
             _relabelled(_tiff(_values("int8"), photometric="minisblack"), 259, 1, 60_000),
             "compressed by 60000, is not supported",
         ),
