@@ -120,7 +120,7 @@ def test_a_window_without_a_width_is_none(width: float) -> None:
     assert "makes no sense" in radiograph.notices[0]
 
 
-def _with_raw(name: str, text: bytes, **elements: object) -> bytes:
+def _with_raw(name: str, text: bytes, **elements: Any) -> bytes:  # noqa: ANN401 - of any kind
     """Write a file in which a decimal string holds any bytes."""
     dataset = dataset_of(FILM, bits_stored=12, **elements)
     tag = Tag(name)
