@@ -224,6 +224,9 @@ def test_other_labels_are_named_and_not_compared(runs: Path) -> None:
     add(runs, "mass", scored(1.6, names=("edema", "mass")))
     sentence = compared(runs, "good", "mass", "--common-rows")["sentences"][0]
     assert "their labels differ (only the former: effusion; only the latter: mass)" in sentence
+    (offer,) = compared(runs, "good", "mass")["sentences"]
+    assert "--common-rows" not in offer  # it needs equal labels
+    assert "fit both with the same --class-columns" in offer
 
 
 def test_a_label_one_run_cannot_score_leaves_every_macro(runs: Path) -> None:

@@ -351,6 +351,7 @@ def test_images_that_failed_have_no_overlay(study: Study) -> None:
 
 USAGE = [
     (["--csv", "test.csv"], "--run is missing: which finished run?"),
+    (["--csv", "test.csv"], "Runs in runs/: "),
     (["--run", "knn"], "no images: give --csv FILE or --images DIR"),
     (["--run", "knn", "--csv", "test.csv", "--images", "images"], "--images stands alone"),
     (["--run", "nope", "--csv", "test.csv"], "no run 'nope': neither a folder nor a run in runs/"),

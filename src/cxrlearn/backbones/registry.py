@@ -129,7 +129,7 @@ def _unknown_name(name: str) -> str:
     meant = _architecture(name.lower()) or suggestion(name.lower(), [*names, *aliases])
     parts = [f"unknown backbone {name!r}.{meant}"]
     parts.append(f"Available: {', '.join(names)}, and timm:NAME, torchvision:NAME, hf:REPOSITORY.")
-    parts.extend(plugin_problems())
+    parts.extend(f"{problem.rstrip('.')}." for problem in plugin_problems())
     return " ".join(parts)
 
 

@@ -55,7 +55,9 @@ def _explain_typing(error: Any) -> int:  # noqa: ANN401 - click's, or Typer's ow
         error.show()
     else:
         where = error.ctx.command_path if error.ctx is not None else "cxrlearn"
-        Terminal().error(f"{error.format_message().rstrip('.')}. `{where} --help` tells more.")
+        message = error.format_message().rstrip(".")
+        stop = "" if message.endswith("?") else "."
+        Terminal().error(f"{message}{stop} `{where} --help` tells more.")
     return int(error.exit_code)
 
 

@@ -49,16 +49,25 @@ class Terminal:
         self._log = _SafeConsole(stderr=True, highlight=False, soft_wrap=True, emoji=False)
         self._out = _SafeConsole(highlight=False, emoji=False)
         self._open = 0
+        self._told: set[str] = set()
         self._bars: RichProgress | None = None
 
     def notice(self, message: str) -> None:
         """Say something the user should know."""
-        if not self.quiet:
+        if not self.quiet and self._is_new(message):
             self._say("", "", printable(message))
 
     def warning(self, message: str) -> None:
         """Say what may make a number mean less than it seems."""
-        self._say("warning: ", "yellow", printable(message))
+        if self._is_new(message):
+            self._say("warning: ", "yellow", printable(message))
+
+    def _is_new(self, message: str) -> bool:
+        """Tell whether a message is said for the first time; items of lists always are."""
+        if message in self._told:
+            return message.startswith(" ")
+        self._told.add(message)
+        return True
 
     def error(self, *lines: str) -> None:
         """Say why the command stops, in one line, or a line for each problem."""

@@ -87,7 +87,7 @@ def _disagreement(a: Predictions, b: Predictions) -> str | None:
     differs = ~_equal_truth(a, select_labels(b, a.names))
     if differs.any():
         first = a.image_ids[int(np.argmax(differs))]
-        return f"the truth differs for {counted(int(differs.sum()), 'image')}, such as {first}"
+        return f"the truth of {counted(int(differs.sum()), 'image')} differs, such as {first}"
     return None
 
 

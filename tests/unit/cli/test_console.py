@@ -111,3 +111,15 @@ def test_on_a_terminal_an_inner_bar_stands_below_and_vanishes(
     last = drawn[drawn.rindex("outer") :]
     assert "inner" not in last
     assert "0/2" in last
+
+
+def test_the_same_is_said_once(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    for _ in range(3):
+        terminal.notice("paths are those of column 'Path'")
+        terminal.warning("2 images could not be read:")
+        terminal.warning("  and 3 more")
+    said = capsys.readouterr().err.splitlines()
+    assert said.count("paths are those of column 'Path'") == 1
+    assert said.count("warning: 2 images could not be read:") == 1
+    assert said.count("warning:   and 3 more") == 3
