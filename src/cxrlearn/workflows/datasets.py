@@ -20,10 +20,12 @@ from cxrlearn.data.manifest import Manifest, read_manifest
 from cxrlearn.data.splits import by_column, by_image, by_patient
 from cxrlearn.errors import DataError, UsageError
 from cxrlearn.workflows.patient_warnings import (
-    overlap_warnings,
     patient_warnings,
+    shared_patients,
     shares_warnings,
+    spelling_warnings,
 )
+from cxrlearn.workflows.sharing import consequence, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,10 +77,10 @@ def load_sets(config: StudySettings, reporter: Reporter) -> ImageSets:
         *(shares_warnings(sets) if sets.drawn else ()),
     ):
         reporter.warning(message)
-    for message in overlap_warnings(sets.named()):
-        if config.strict:
-            raise DataError(f"{message} Without --strict this is a warning.")
-        reporter.warning(message)
+    for what, a, b in shared_patients(sets.named()):
+        tell(f"{what}: {consequence(a, b)}", a, b, reporter, strict=config.strict)
+    for message, a, b in spelling_warnings(sets.named()):
+        tell(message, a, b, reporter, strict=config.strict)
     return sets
 
 

@@ -12,7 +12,8 @@ from cxrlearn.data.patients import (
     other_spellings,
 )
 from cxrlearn.data.splits import FRACTIONS, SETS, patient_overlap
-from cxrlearn.runtime.words import counted
+from cxrlearn.runtime.words import agreeing, counted
+from cxrlearn.workflows.sharing import consequence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -73,26 +74,33 @@ def shares_warnings(sets: ImageSets) -> Iterator[str]:
     yield f"the drawn split is far from 70/10/20 ({found} of the images){why}."
 
 
-def overlap_warnings(sets: Mapping[str, Manifest]) -> Iterator[str]:
-    """Warn of patients who are in two sets, under one id or two spellings of it."""
+def shared_patients(sets: Mapping[str, Manifest]) -> Iterator[tuple[str, str, str]]:
+    """Return what is shared, as the beginning of a sentence, and the two sets of each overlap."""
     for overlap in patient_overlap(sets):
-        are = "patient is" if overlap.patients == 1 else "patients are"
-        yield (
-            f"{overlap.patients:,} {are} both in {overlap.a} and in {overlap.b} "
-            f"(such as {', '.join(overlap.examples)}): results on {overlap.b} will look too good."
-        )
+        who = f"{counted(overlap.patients, 'patient')} {agreeing(overlap.patients, 'is', 'are')}"
+        examples = ", ".join(overlap.examples)
+        what = f"{who} both in {overlap.a} and in {overlap.b} (such as {examples})"
+        yield what, overlap.a, overlap.b
+
+
+def spelling_warnings(sets: Mapping[str, Manifest]) -> Iterator[tuple[str, str, str]]:
+    """Warn of patients who may have two spellings of one id; with the two sets, or one twice."""
     for same in other_spellings(sets):
         first, second = same.example
         if same.a == same.b:
             yield (
                 f"{counted(same.patients, 'patient id')} of {same.a} may be written in two ways "
                 f"(such as {first!r} and {second!r}): ids are text, so these are two patients. "
-                "Give each patient one spelling."
+                "Give each patient one spelling.",
+                same.a,
+                same.b,
             )
         else:
             yield (
                 f"{counted(same.patients, 'patient id')} of {same.a} may be written otherwise in "
                 f"{same.b} (such as {first!r} and {second!r}): ids are text, so these are "
-                f"different patients. If they are the same, results on {same.b} will look too "
-                "good; give each patient one spelling."
+                f"different patients. If they are the same: {consequence(same.a, same.b)} "
+                "Give each patient one spelling.",
+                same.a,
+                same.b,
             )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cxrlearn.data.missing_images import missing_images_hint
-from cxrlearn.errors import DataError
-from cxrlearn.runtime.words import counted
+from cxrlearn.runtime.words import agreeing, counted
+from cxrlearn.workflows.sharing import consequence, tell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -32,7 +32,7 @@ def warn_of_shared_images(
     Args:
         shared: how many contents two splits share.
         reporter: hears the warnings.
-        strict: refuse instead.
+        strict: refuse instead, except between two test sets.
 
     Raises:
         DataError: under `--strict`.
@@ -40,11 +40,6 @@ def warn_of_shared_images(
     for (a, b), count in shared.items():
         if count == 0:
             continue
-        message = (
-            f"{counted(count, 'image file')} {'is' if count == 1 else 'are'} both in {a} and in "
-            f"{b}, with the same content: "
-            f"results on {b} will look too good."
-        )
-        if strict:
-            raise DataError(f"{message} Without --strict this is a warning.")
-        reporter.warning(message)
+        files = f"{counted(count, 'image file')} {agreeing(count, 'is', 'are')}"
+        said = f"{files} both in {a} and in {b}, with the same content: {consequence(a, b)}"
+        tell(said, a, b, reporter, strict=strict)

@@ -90,10 +90,37 @@ def test_a_patient_in_two_splits_is_told_or_with_strict_refused(folder: Path) ->
     listener = Listener()
     load_sets(config(folder), listener)
     assert listener.warnings == [
-        "1 patient is both in train and in val (such as 5): results on val will look too good."
+        "1 patient is both in train and in val (such as 5): choices made on val (C, epoch, "
+        "thresholds) will favour overfitting."
     ]
     with pytest.raises(DataError, match="both in train and in val"):
         load_sets(config(folder, strict=True), listener)
+
+
+def test_results_look_too_good_where_test_shares_patients_with_train_only(folder: Path) -> None:
+    write_rows(folder / "test.csv", rows([3, 9]))
+    listener = Listener()
+    load_sets(config(folder), listener)
+    assert listener.warnings == [
+        "1 patient is both in train and in test (such as 3): results on test will look too good."
+    ]
+    write_rows(folder / "test.csv", rows([7, 9]))
+    load_sets(config(folder), listener)
+    assert listener.warnings[-1] == (
+        "1 patient is both in val and in test (such as 7): C, epoch and thresholds were chosen "
+        "with data of test, so its results are optimistic."
+    )
+
+
+def test_two_test_sets_may_share_patients_also_under_strict(folder: Path) -> None:
+    write_rows(folder / "other.csv", rows([9, 10]))
+    files = tuple(NamedPath(f"{name}={folder / name}.csv") for name in ("test", "other"))
+    listener = Listener()
+    load_sets(config(folder, test_csv=files, strict=True), listener)
+    assert listener.warnings == [
+        "2 patients are both in test and in other (such as 10, 9): the difference between test "
+        "and other accounts for them."
+    ]
 
 
 def test_labels_stand_in_the_order_of_the_rows(folder: Path) -> None:
