@@ -12,6 +12,7 @@ from pydicom.sequence import Sequence
 from pydicom.tag import Tag
 
 from cxrlearn.data.images import Radiograph, decode_radiograph
+from cxrlearn.errors import UnreadableImageError
 from tests.support.dicoms import dataset_of, dicom, file_bytes, lookup_table
 
 if TYPE_CHECKING:
@@ -148,6 +149,13 @@ def test_a_rescale_factor_that_is_no_number_counts_as_absent(name: str) -> None:
 
     assert np.array_equal(radiograph.pixels, _own_range(FILM))
     assert radiograph.notices == (f"{name} '1,0' is no number and is not used",)
+
+
+def test_a_negative_slope_that_is_no_number_is_refused() -> None:
+    data = _with_raw("RescaleSlope", b"-1,0", RescaleSlope="1", RescaleIntercept="0")
+
+    with pytest.raises(UnreadableImageError, match=r"the rescale slope .*no number"):
+        decode_radiograph(data)  # what is bright is in doubt
 
 
 _RAMP = np.arange(4096)
