@@ -254,7 +254,7 @@ def test_runs_that_name_other_patients_are_warned_of(runs: Path) -> None:
     ("changes", "mark", "sentence"),
     [
         ({"random_weights": 3}, "random weights", "RANDOM WEIGHTS (seed 3)"),
-        ({"null_control": True}, "null control", "NULL CONTROL"),
+        ({"null_control": True}, "label-permutation control", "LABEL-PERMUTATION CONTROL"),
     ],
 )
 def test_controls_are_marked_and_never_best(

@@ -281,7 +281,7 @@ def test_label_columns_that_a_file_lacks_are_named(study: Study) -> None:
 @pytest.mark.parametrize(
     ("options", "part"),
     [
-        (["--floor-columns", "age,bmi"], "no column 'bmi' for the shortcut floor"),
+        (["--floor-columns", "age,bmi"], "no column 'bmi' for the metadata baseline"),
         (["--subgroup", "ward"], "no column 'ward' (--subgroup)"),
         (["--aggregate-by", "exam"], "no column 'exam' to aggregate by"),
     ],
@@ -305,7 +305,7 @@ def test_no_label_that_can_be_fitted_is_a_data_error(study: Study) -> None:
 def test_a_null_control_has_a_name_and_a_mark_of_its_own(study: Study) -> None:
     done("probe", "--quiet", *FAST, cwd=study.folder)
     outcome = done("probe", "--null", *FAST, cwd=study.folder)
-    assert "NULL CONTROL" in outcome.out
+    assert "LABEL-PERMUTATION CONTROL" in outcome.out
     report = json.loads(file_of(study, "report.json", "cxr-tiny-logreg-null"))
     assert report["null_control"] is True
     real = json.loads(file_of(study, "report.json", "cxr-tiny-logreg"))

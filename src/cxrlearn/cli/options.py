@@ -354,7 +354,7 @@ FloorColumns = Annotated[
     list[str] | None,
     _option(
         EVALUATION,
-        "Columns of the shortcut floor; `none` for no floor. [default: age, sex, view where found]",
+        "Columns of the metadata baseline; `none` for no baseline. [default: age, sex, view where found]",
         metavar="COLUMN,…",
     ),
 ]
@@ -382,7 +382,7 @@ Null = Annotated[
     bool | None,
     _option(
         EVALUATION,
-        "Null control: permute the labels of train and validation by patient. AUROC that stays off 0.5 over several seeds means a leak.",
+        "Label-permutation control: permute the labels of train and validation by patient. An AUROC that stays on one side of 0.5 over several seeds points to a leak.",
         "--null",
     ),
 ]

@@ -38,7 +38,7 @@ class ComparedRun:
         """The name, with what keeps the run from being the best of anything."""
         marks = [
             *(["random weights"] if self.random_weights is not None else []),
-            *(["null control"] if self.null_control else []),
+            *(["label-permutation control"] if self.null_control else []),
         ]
         return f"{self.name} ({', '.join(marks)})" if marks else self.name
 

@@ -45,9 +45,9 @@ def null_sentences(report: RunReport) -> tuple[str, ...]:
     if not report.null_control:
         return ()
     said = [
-        "NULL CONTROL: training labels were permuted by patient, so these numbers say nothing "
-        f"about {report.backbone.name}. An AUROC that stays away from 0.5 over several --seed "
-        "means that something leaks."
+        "LABEL-PERMUTATION CONTROL: training labels were permuted by patient, so these numbers "
+        f"say nothing about {report.backbone.name}. One permutation scatters about 0.5; an AUROC "
+        "that stays on one side of it over several --seed points to a leak."
     ]
     for result in report.results:
         macro = result.evaluation.macro

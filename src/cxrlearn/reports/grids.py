@@ -224,8 +224,8 @@ def _about_runs(report: ComparisonReport) -> Iterator[str]:
             )
         if run.null_control:
             yield (
-                f"{run.name}: NULL CONTROL: training labels were permuted by patient, its AUROC "
-                "should be near 0.5, and it is never called the best."
+                f"{run.name}: LABEL-PERMUTATION CONTROL: training labels were permuted by patient, "
+                "its AUROC should be near 0.5, and it is never called the best."
             )
 
 

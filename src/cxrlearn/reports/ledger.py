@@ -212,7 +212,7 @@ def _cautions(report: RunReport, result: SetReport) -> list[str]:
     """Return what keeps every number of a set from speaking for the backbone."""
     said = []
     if report.null_control:
-        said.append("null control: training labels permuted")
+        said.append("label-permutation control")
     if report.backbone.random_weights is not None:
         said.append(f"random weights, seed {report.backbone.random_weights}")
     said += [

@@ -37,7 +37,7 @@ class Prepared:
     target: Target
     """The backbone."""
     below: tuple[str, ...]
-    """Columns of the shortcut floor."""
+    """Columns of the metadata baseline."""
     folder: Path
     """Of the run."""
     warnings: tuple[str, ...]
@@ -79,7 +79,7 @@ def prepare(config: FinetuneConfig, reporter: Reporter) -> Prepared:
 
 
 def default_name(config: FinetuneConfig, tag: str) -> str:
-    """Return the name of a run that was given none; a null control never takes a real one's."""
+    """Return the name of a run that was given none; a label-permutation control never takes a real one's."""
     return f"{tag}-finetune{'-null' if config.null else ''}"
 
 

@@ -1,4 +1,4 @@
-"""The null control: labels permuted by patient, so that there is nothing left to learn."""
+"""The label-permutation control: labels permuted by patient, so that there is nothing left to learn."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def permute_labels(data: dict[str, SplitData], *, seed: int) -> dict[str, SplitD
     unless something looks at them. What the control cannot see: one picture under two patient
     ids, for their labels are permuted apart.
 
-    One permutation scatters about 0.5 by more than the bootstrap of a large test set says: the
+    One permutation scatters about 0.5 by more than the interval of a large test set says: the
     direction that the fit takes by chance is one for all rows. Other seeds tell chance from a
     leak: their mean is 0.5 without one.
 

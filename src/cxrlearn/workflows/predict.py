@@ -203,7 +203,7 @@ def _caution(run: FinishedRun, config: PredictConfig, reporter: Reporter) -> Non
             f"{run.folder} has a backbone of random weights: predictions mean nothing."
         )
     if run.null_control:
-        reporter.warning(f"{run.folder} is a null control: predictions mean nothing.")
+        reporter.warning(f"{run.folder} is a label-permutation control: predictions mean nothing.")
     by = run.settings.get("aggregate_by")
     if by is not None:
         reporter.warning(

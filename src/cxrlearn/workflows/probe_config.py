@@ -126,7 +126,7 @@ class ProbeConfig:
     subgroup: tuple[str, ...] = ()
     """Columns whose values divide results; () is sex, age and view where found, `none` is none."""
     floor_columns: tuple[str, ...] = ()
-    """Columns of the shortcut floor; () is age, sex and view where found, `none` is no floor."""
+    """Columns of the metadata baseline; () is age, sex and view where found, `none` is none."""
     aggregate_by: str | None = None
     """`patient` or a column, such as a study id: one prediction for each value."""
     aggregate: Literal["mean", "max"] = "mean"

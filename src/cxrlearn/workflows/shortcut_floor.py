@@ -1,4 +1,4 @@
-"""The shortcut floor: what age, sex and view alone predict, without looking at an image.
+"""The metadata baseline: what age, sex and view alone predict, without looking at an image.
 
 A model that does not beat it may have learned who was imaged and how, not what is seen.
 """
@@ -111,7 +111,7 @@ def _name_in(manifest: Manifest, name: str, role: Role | None) -> str | None:
 
 @dataclass(frozen=True)
 class ShortcutFloor:
-    """A fitted floor."""
+    """A fitted baseline."""
 
     columns: tuple[str, ...]
     """What it knows."""
@@ -132,7 +132,7 @@ def _encode(encoders: tuple[_Column, ...], manifest: Manifest) -> NDArray[np.flo
 def floor_columns(
     config: StudySettings, train: Manifest, others: list[Manifest]
 ) -> tuple[str, ...]:
-    """Return the columns of the floor as train calls them: as asked, else age, sex and view.
+    """Return the columns of the baseline as train calls them: as asked, else age, sex and view.
 
     Age, sex and view are taken where all sets have them, under whatever name.
 
@@ -146,7 +146,7 @@ def floor_columns(
         for name in config.floor_columns:
             if _name_in(manifest, name, roles.get(name)) is None:
                 raise DataError(
-                    f"{manifest.file} has no column {name!r} for the shortcut floor "
+                    f"{manifest.file} has no column {name!r} for the metadata baseline "
                     f"(--floor-columns). Columns: {', '.join(map(str, manifest.table.columns))}."
                 )
     if config.floor_columns:

@@ -112,7 +112,7 @@ class StudySettings(Protocol):
 
     @property
     def floor_columns(self) -> tuple[str, ...]:
-        """Columns of the shortcut floor."""
+        """Columns of the metadata baseline."""
 
     @property
     def aggregate_by(self) -> str | None:

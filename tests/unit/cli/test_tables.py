@@ -80,7 +80,7 @@ def test_report_of_before_has_no_column_for_what_it_lacks() -> None:
 
 
 def test_null_control_comes_first(report: RunReport) -> None:
-    assert shown(replace(report, null_control=True)).startswith("NULL CONTROL")
+    assert shown(replace(report, null_control=True)).startswith("LABEL-PERMUTATION CONTROL")
 
 
 def test_names_that_look_like_markup_are_shown_as_they_are(report: RunReport) -> None:

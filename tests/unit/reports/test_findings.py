@@ -125,6 +125,6 @@ def test_null_control_is_judged_by_its_interval(
     first = report.results[0]
     changed = replace(first, evaluation=replace(first.evaluation, macro=macro))
     said = null_sentences(replace(report, results=(changed,), null_control=True))
-    assert said[0].startswith("NULL CONTROL")
+    assert said[0].startswith("LABEL-PERMUTATION CONTROL")
     assert said[1].startswith(f"test: macro AUROC {estimate_text(macro)}: ")
     assert said[1].endswith(verdict)

@@ -127,10 +127,10 @@ def test_same_run_gives_the_same_page(report: RunReport, page: str) -> None:
 def test_plain_run_without_figures_is_a_whole_page() -> None:
     document = Document(page_html(sample_report(SETS), {}, {}))
     assert "img" not in document.tags
-    assert "The shortcut floor" not in " ".join(document.texts)
+    assert "metadata baseline and strata" not in " ".join(document.texts)
 
 
-@pytest.mark.parametrize("loud", ["NULL CONTROL", "RANDOM WEIGHTS (seed 3)"])
+@pytest.mark.parametrize("loud", ["LABEL-PERMUTATION CONTROL", "RANDOM WEIGHTS (seed 3)"])
 def test_numbers_that_say_nothing_of_the_backbone_are_announced_first(
     report: RunReport, loud: str
 ) -> None:

@@ -166,7 +166,7 @@ def test_rows_that_do_not_speak_for_the_backbone_say_so(report: RunReport) -> No
     rows = ledger_rows(replace(report, backbone=backbone, null_control=True), {}, "")
     for row in rows:
         assert row["caution"].startswith(
-            "null control: training labels permuted; random weights, seed 3"
+            "label-permutation control; random weights, seed 3"
         )
     seen = [row["set"] for row in rows if "pretraining may hold this set: NIH" in row["caution"]]
     assert seen == ["test"] * 7
