@@ -1,16 +1,11 @@
-"""Simulates test sets of known AUROC: do 95 % intervals cover, does the paired test keep its level?
+"""Simulates test sets of known truth: how often does every printed interval hold it, every test?
 
-Scores are normal with equal variances, so the true AUROC is Φ(shift / √2). A clustered set has
-patients with 1 + Poisson(2) images; half of the variance of a score belongs to its patient, and a
-positive patient shows the finding on a share of the images that is the patient's own (one at
-least). A set that is not clustered has one image a patient. Pairs within a patient, about one in
-300, are ordered a little better than the truth says; that is below what the study resolves.
+`simulated_sets.py` says how sets are drawn, `studied_intervals.py` what is asked of each. Prints
+Markdown and writes nothing. Exits 1 where a promise (`PROMISES`) is broken by more than three
+standard errors of the simulation. Sets are the same whatever else is run.
 
-Prints Markdown and writes nothing. Exits 1 where a promise is broken by more than three standard
-errors of the simulation: from 10 positive patients up, Newcombe's interval with the design effect
-covers in 93 to 98.5 % of sets, and the clustered paired test rejects a true null in at most 7 %.
-
-    python scripts/coverage_study.py --sets 500
+    python scripts/coverage_study.py --sets 500 --processes 16
+    python scripts/coverage_study.py --sets 100 --only models
 """
 
 from __future__ import annotations
@@ -18,218 +13,275 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import reduce
 from itertools import product
-from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
-from cxrlearn.evaluation.bootstrap import patient_bootstrap_auroc, percentile_interval
-from cxrlearn.evaluation.delong import auroc_interval, paired_auroc_difference
-from scipy.special import ndtri
+from simulated_sets import DOMINATED, Design
+from studied_intervals import SHARED, STUDIES, WEAK, Cell
 
-from cxrlearn.evaluation.inputs import Clusters, Truth
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-AUROCS = (0.6, 0.8, 0.95)
-POSITIVE_PATIENTS = (5, 10, 20, 50)
-NEGATIVE_PATIENTS = 300
-PATIENT_SHARE = 0.5
-"""Share of a score's variance that belongs to the patient."""
-NORMAL = 1.959964
-REPLICATES = 400
-BOOTSTRAP_EVERY = 4
-"""The bootstrap is made on every fourth set: it costs more than all the rest."""
+TRUE = (0.6, 0.8, 0.95)
+"""AUROC of all labels of a cell."""
+IMAGES = ("one", "several", "heavy tail")
+"""Of a patient."""
+CLASSES = (("one", 10, 3), ("several", 10, 5), ("one", 45, 5), ("several", 45, 3))
+"""Images of a patient, positive patients of each rare class, number of classes."""
+RATES = ("sensitivity", "specificity", "PPV", "NPV", "F1")
+CHUNK = 20
+"""Sets that a process draws at a time."""
+WORTH_SAYING = 0.005
+"""Share of values without an interval that a table shows."""
 PROMISED_FROM = 10
-"""Positive patients from which the promises hold."""
-COVERAGE = (0.93, 0.985)
-TYPE_I = 0.07
-
-Drawn = tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64], npt.NDArray[np.intp]]
+"""Expected positive patients of a label from which promises hold."""
+MOST_ON_ONE_SIDE = 0.05
+"""Of intervals for average precision, of which nearly all misses were once on one side."""
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One kind of test set."""
+class Promise:
+    """What is promised of a quantity from some number of positive patients up."""
 
-    auroc: float
-    """The truth."""
-    clustered: bool
-    """Patients have several images."""
-    patients: int
-    """Positive ones."""
+    starts: str
+    """Of the names of quantities."""
+    least: float
+    """Share of intervals that hold the truth."""
+    most: float = 1.0
+    """The same, against intervals that are too wide."""
+    enough: int = PROMISED_FROM
+    """Positive patients from which this one holds."""
 
-    def draw(self, rng: np.random.Generator) -> Drawn:
-        """Return labels (N,), scores (2, N) of two equally good models, patients (N,)."""
-        count = self.patients + NEGATIVE_PATIENTS
-        images = 1 + rng.poisson(2, count) if self.clustered else np.ones(count, np.intp)
-        codes = np.repeat(np.arange(count), images)
-        first = np.diff(codes, prepend=-1) > 0
-        shown = first | (rng.random(len(codes)) < rng.beta(2, 1, count)[codes])
-        positive = (codes < self.patients) & shown
-        of_patients = rng.normal(scale=math.sqrt(PATIENT_SHARE), size=(2, count))
-        of_images = rng.normal(scale=math.sqrt(1 - PATIENT_SHARE), size=(2, len(codes)))
-        shift = math.sqrt(2) * float(ndtri(self.auroc))
-        return positive, shift * positive + of_patients[:, codes] + of_images, codes
 
-    def rngs(self, sets: int) -> Iterable[np.random.Generator]:
-        """Return a generator for each set: the same sets whatever else runs."""
-        key = (round(100 * self.auroc), int(self.clustered), self.patients)
-        return (np.random.default_rng((*key, number)) for number in range(sets))
+PROMISES = (
+    Promise("AUROC", 0.93, 0.985),
+    Promise("average precision, macro", 0.93, enough=30),
+    Promise("average precision, macro", 0.90),
+    *(Promise(rate, 0.93) for rate in RATES[:4]),
+    Promise("test", 0.93),
+    Promise("", 0.92),
+)
+"""The first that fits counts. A test that rejects at most 7 % of true nulls "covers" 93 %."""
 
 
 @dataclass(frozen=True)
-class Coverage:
-    """How often three intervals held the truth, and how wide they were on average."""
+class Found:
+    """How one quantity fared in one cell, or in several."""
 
-    cell: Cell
-    """The kind of test set."""
-    score: float
-    """Newcombe's interval with the design effect."""
-    score_width: float
-    """Its mean width."""
-    delong: float
-    """Row-wise DeLong with the normal distribution."""
-    percentile: float
-    """Percentile bootstrap of patients; replicates without a class left out."""
+    cells: tuple[Cell, ...]
+    """The kinds of test sets."""
+    quantity: str
+    """What was estimated."""
+    intervals: int
+    """Simulated ones."""
+    below: int
+    """How many of them lie below the truth."""
+    above: int
+    """How many lie above it."""
+    without: int
+    """Values that had no interval."""
+    sets: int
+    """Sets they are from."""
 
+    def __add__(self, other: Found) -> Found:
+        """Return the counts of both."""
+        cells = tuple(dict.fromkeys(self.cells + other.cells))
+        names = ("intervals", "below", "above", "without", "sets")
+        return Found(cells, self.quantity, *(getattr(self, n) + getattr(other, n) for n in names))
 
-def study_coverage(cell: Cell, sets: int) -> Coverage:
-    """Simulate `sets` test sets of one kind."""
-    covered, width = np.zeros(3), 0.0
-    for number, rng in enumerate(cell.rngs(sets)):
-        positive, scores, codes = cell.draw(rng)
-        found = auroc_interval(positive, scores[0], codes)
-        low, high = _limits(found.low, found.high)
-        covered[0] += low <= cell.auroc <= high
-        width += high - low
-        rows = auroc_interval(positive, scores[0], np.arange(len(codes)))
-        half = NORMAL * (rows.standard_error or 0.0)
-        covered[1] += abs((rows.auroc or 0.0) - cell.auroc) <= half
-        if number % BOOTSTRAP_EVERY == 0:
-            low, high = _percentile(positive, scores[0], codes, rng)
-            covered[2] += low <= cell.auroc <= high
-    resampled = math.ceil(sets / BOOTSTRAP_EVERY)
-    score, delong, percentile = (covered / (sets, sets, resampled)).tolist()
-    return Coverage(cell, score, width / sets, delong, percentile)
+    @property
+    def covered(self) -> float:
+        """Share of intervals that hold the truth."""
+        return 1 - (self.below + self.above) / max(self.intervals, 1)
 
-
-def _percentile(
-    positive: npt.NDArray[np.bool_],
-    score: npt.NDArray[np.float64],
-    codes: npt.NDArray[np.intp],
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    replicates = patient_bootstrap_auroc(
-        Truth(positive[:, None], np.ones((len(codes), 1), bool)),
-        score[:, None],
-        Clusters(codes, int(codes.max()) + 1, "patient", 0),
-        n_replicates=REPLICATES,
-        rng=rng,
-    )
-    interval = percentile_interval(replicates[:, 0])
-    return _limits(interval.low, interval.high)
-
-
-def _limits(low: float | None, high: float | None) -> tuple[float, float]:
-    """No interval excludes nothing."""
-    return (0.0 if low is None else low), (1.0 if high is None else high)
-
-
-@dataclass(frozen=True)
-class Rejections:
-    """How often the paired test told two equally good models apart at the 5 % level."""
-
-    cell: Cell
-    """The kind of test set."""
-    clustered: float
-    """By patients (Obuchowski's variance, Student's t)."""
-    rows: float
-    """By rows: DeLong's variance, normal distribution."""
-
-
-def study_rejections(cell: Cell, sets: int) -> Rejections:
-    """Simulate `sets` test sets of one kind, each scored by two models."""
-    clustered = rows = 0
-    for rng in cell.rngs(sets):
-        positive, scores, codes = cell.draw(rng)
-        pair = paired_auroc_difference(positive, scores[0], scores[1], codes)
-        clustered += pair.p_value is not None and pair.p_value < 0.05
-        alone = paired_auroc_difference(positive, scores[0], scores[1], np.arange(len(codes)))
-        rows += alone.z is not None and abs(alone.z) > NORMAL
-    return Rejections(cell, clustered / sets, rows / sets)
-
-
-def main() -> int:
-    """Run both studies and print their tables."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
-    parser.add_argument("--sets", type=int, default=4000, help="simulated sets a cell")
-    parser.add_argument("--processes", type=int, default=2, help="cells simulated at once")
-    options = parser.parse_args()
-    cells = [Cell(*parts) for parts in product(AUROCS, (True, False), POSITIVE_PATIENTS)]
-    together = [cell for cell in cells if cell.clustered]
-    with ProcessPoolExecutor(options.processes) as pool:
-        coverages = list(pool.map(study_coverage, cells, [options.sets] * len(cells)))
-        rejections = list(pool.map(study_rejections, together, [options.sets] * len(together)))
-    print_coverage(coverages, options.sets)
-    print_rejections(rejections, options.sets)
-    return print_verdict(coverages, rejections, options.sets)
-
-
-def print_coverage(found: list[Coverage], sets: int) -> None:
-    """Print the first table."""
-    print(
-        f"Coverage of nominal 95 % intervals, in %: {sets:,} simulated sets a cell with "
-        f"{NEGATIVE_PATIENTS} negative patients; the bootstrap {REPLICATES} replicates on "
-        f"{math.ceil(sets / BOOTSTRAP_EVERY):,} of them.\n"
-    )
-    print("| AUROC | images a patient | positive patients | Newcombe, design effect, t ", end="")
-    print("| (mean width) | DeLong by rows | percentile bootstrap of patients |")
-    print("|---|---|---|---|---|---|---|")
-    for one in found:
-        images = "several" if one.cell.clustered else "one"
-        print(
-            f"| {one.cell.auroc} | {images} | {one.cell.patients} | {100 * one.score:.1f} | "
-            f"{one.score_width:.3f} | {100 * one.delong:.1f} | {100 * one.percentile:.1f} |"
+    def broken(self) -> str | None:
+        """Say which promise is broken; None where none is."""
+        fewest = min(cell.positives for cell in self.cells)
+        promise = next(
+            one for one in PROMISES if self.quantity.startswith(one.starts) and fewest >= one.enough
         )
+        cell = self.cells[0]
+        text = f"{cell.kind}, {cell.row}, AUROC {cell.design.auroc}: {self.quantity}"
+        low, high = promise.least - self.slack(promise.least), promise.most
+        if not low <= self.covered <= high + self.slack(high):
+            return f"{text}: {100 * self.covered:.1f} %"
+        below, above = (side / max(self.intervals, 1) for side in (self.below, self.above))
+        one_sided = max(below, above) > MOST_ON_ONE_SIDE + self.slack(MOST_ON_ONE_SIDE)
+        if self.quantity.startswith("average precision") and one_sided:
+            return f"{text}: misses {100 * below:.1f} % below, {100 * above:.1f} % above"
+        return None
+
+    def slack(self, share: float) -> float:
+        """Return three standard errors of a simulated share; a set counts once."""
+        return 3 * math.sqrt(share * (1 - share) / max(self.sets, 1))
 
 
-def print_rejections(found: list[Rejections], sets: int) -> None:
-    """Print the second table."""
-    print(
-        "\nTrue nulls rejected by the paired test at the 5 % level, in %: two equally good models "
-        f"on {sets:,} simulated sets a cell, several images a patient.\n"
-    )
-    print("| AUROC | positive patients | by patients, t | by rows, normal |\n|---|---|---|---|")
-    for one in found:
-        print(
-            f"| {one.cell.auroc} | {one.cell.patients} | {100 * one.clustered:.1f} | "
-            f"{100 * one.rows:.1f} |"
-        )
+TABLES = (
+    ("AUROC", "numbers", "AUROC"),
+    ("Average precision", "numbers", "average"),
+    ("Brier score", "numbers", "Brier"),
+    ("Calibration", "numbers", "calibration"),
+    *((rate[0].upper() + rate[1:], "numbers", rate) for rate in RATES),
+    ("Averages of six labels that differ", "averages", ""),
+    ("Classes, one against the rest", "classes", ""),
+    ("Strata and subgroups", "groups", ""),
+    ("Patients instead of images", "aggregated", ""),
+    ("True nulls rejected: two equally good models", "models", "test"),
+    ("Two models that differ", "models", "difference"),
+    ("True nulls rejected: one model on two sets", "sets", "test"),
+    ("One model on two sets that differ", "sets", "difference"),
+)
+"""Title, kind and start of the quantities of each table."""
 
 
-def print_verdict(coverages: list[Coverage], rejections: list[Rejections], sets: int) -> int:
-    """Say which promises are broken; return the exit status."""
-    low, high = COVERAGE
-    broken = [
-        f"{one.cell} covers {100 * one.score:.1f} %"
-        for one in coverages
-        if one.cell.patients >= PROMISED_FROM
-        and not low - _slack(low, sets) <= one.score <= high + _slack(high, sets)
-    ] + [
-        f"{one.cell} rejects {100 * one.clustered:.1f} %"
-        for one in rejections
-        if one.cell.patients >= PROMISED_FROM and one.clustered > TYPE_I + _slack(TYPE_I, sets)
+def all_cells() -> list[Cell]:
+    """Return every cell, for each kind those of one row of its table together."""
+    designs = [
+        Design(auroc, k, images) for images, k, auroc in product(IMAGES, (5, 10, 15, 45), TRUE)
     ]
-    print("\n" + ("Broken: " + "; ".join(broken) if broken else "All promises hold."))
+    designs += [Design(auroc, 15, DOMINATED, patients=52) for auroc in TRUE]
+    found = [Cell("numbers", design) for design in designs]
+    for k in (10, 15):
+        rare = Design(0.8, k, patients=1200)
+        found.append(Cell("numbers", rare, case="several, prevalence below 1 %"))
+    for k in (10, 45):
+        wrong = Design(0.8, k, stretch=1.5, offset=0.5)
+        found.append(Cell("numbers", wrong, case="several, wrong probabilities"))
+    mixed = (0.6, 0.7, 0.8, 0.9, 0.95)
+    for images, k in product(IMAGES, (10, 30)):
+        found.append(Cell("averages", Design(mixed, k, images, labels=6, uneven=True)))
+        found.append(Cell("groups", Design(0.8, 2 * k, images, labels=6)))
+    found += [Cell("classes", Design(0.8, k, images, labels=n)) for images, k, n in CLASSES]
+    found += [
+        Cell("aggregated", Design(auroc, k, labels=6)) for k, auroc in product((10, 45), TRUE)
+    ]
+    return found + _compared()
+
+
+def _compared() -> list[Cell]:
+    """Return the cells of differences."""
+    found = []
+    for agreement, k, gap in product((0.0, 0.6, 0.9), (5, 10, 45), (0.0, 0.05)):
+        case = f"several, correlation {agreement}"
+        found.append(Cell("models", Design(0.8, k), agreement, gap, case))
+    for images, k in product(("one", "heavy tail"), (10, 45)):
+        found += [Cell("models", Design(auroc, k, images), 0.6) for auroc in (0.6, 0.95)]
+        found.append(Cell("models", Design(0.8, k, images), case=f"{images}, {WEAK}"))
+    for case, gap, k in product(("other patients", SHARED), (0.0, 0.05), (10, 45)):
+        both = Design(0.8, 2 * k, patients=600, labels=6)
+        found.append(Cell("sets", both, gap=gap, case=case))
+    return found
+
+
+def simulate(cell: Cell, numbers: range) -> list[Found]:
+    """Draw sets of one kind, by their numbers, and count."""
+    seen: dict[str, list[tuple[bool, bool, bool]]] = defaultdict(list)
+    sets: dict[str, set[int]] = defaultdict(set)
+    for number in numbers:
+        rng = np.random.default_rng([number, *repr(cell).encode()])
+        for quantity, true, found in STUDIES[cell.kind](cell, rng):
+            if found.value is None:
+                continue
+            missing = found.low is None or found.high is None
+            low, high = (0.0, 0.0) if missing else (found.low, found.high)
+            seen[quantity].append(
+                (not missing and high < true, not missing and low > true, missing)
+            )
+            if not missing:
+                sets[quantity].add(number)
+    return [
+        Found((cell,), quantity, len(rows) - without, below, above, without, len(sets[quantity]))
+        for quantity, rows in seen.items()
+        for below, above, without in [np.sum(rows, axis=0).tolist()]
+    ]
+
+
+def together(parts: list[Found]) -> list[Found]:
+    """Add what is of the same cell and quantity."""
+    found: dict[tuple[Cell, str], list[Found]] = defaultdict(list)
+    for part in parts:
+        found[part.cells[0], part.quantity].append(part)
+    return [reduce(Found.__add__, same) for same in found.values()]
+
+
+# --- What is printed
+
+
+def print_tables(found: list[Found]) -> None:
+    """Print one table for each kind and group of quantities."""
+    for title, kind, starts in TABLES:
+        chosen = [
+            one for one in found if one.cells[0].kind == kind and one.quantity.startswith(starts)
+        ]
+        if chosen:
+            print_table(title, chosen)
+
+
+def print_table(title: str, found: list[Found]) -> None:
+    """Print shares in %, a row for each design, a column for each quantity."""
+    columns = sorted({one.quantity for one in found}, key=_order)
+    starts, heads = zip(*(column.rsplit(", ", 1) for column in columns), strict=True)
+    heads = heads if len(set(starts)) == 1 else tuple(columns)
+    rows: dict[tuple[str, int], dict[str, list[Found]]] = defaultdict(lambda: defaultdict(list))
+    for one in found:
+        rows[one.cells[0].row][one.quantity].append(one)
+    print(f"\n**{title}**\n\n| images a patient | positive patients | {' | '.join(heads)} |")
+    print("| --- " + "| ---: " * (1 + len(columns)) + "|")
+    for (case, positives), by in rows.items():
+        cells = " | ".join(_text(by[column]) for column in columns)
+        print(f"| {case} | {positives} | {cells} |")
+
+
+def _order(quantity: str) -> tuple[str, bool, float | str]:
+    """Sort quantities: a label before its macros, and those by their number of labels."""
+    start, last = quantity.rsplit(", ", 1)
+    number = last.rsplit(" ", 1)[-1]
+    return start, last != "label", float(number) if number[0].isdigit() else 0.0
+
+
+def _text(found: list[Found]) -> str:
+    """Return the coverage over all true AUROC, and what lies below and above the truth."""
+    if not found:
+        return ""
+    one = reduce(Found.__add__, found)
+    if one.quantity.startswith("test"):
+        return f"{100 * (1 - one.covered):.1f}"
+    below, above = (100 * side / max(one.intervals, 1) for side in (one.below, one.above))
+    without = one.without / (one.without + one.intervals)
+    note = f", {100 * without:.0f} % without" if without >= WORTH_SAYING else ""
+    return f"{100 * one.covered:.1f} ({below:.1f} + {above:.1f}{note})"
+
+
+def print_verdict(found: list[Found]) -> int:
+    """Say which promises are broken; return the exit status."""
+    judged = [one for one in found if one.cells[0].positives >= PROMISED_FROM]
+    broken = [text for one in judged if (text := one.broken()) is not None]
+    print(f"\n{len(judged)} promises, {len(broken) or 'none'} broken.\n")
+    for text in broken:
+        print(f"- {text}")
     return 1 if broken else 0
 
 
-def _slack(share: float, sets: int) -> float:
-    return 3 * math.sqrt(share * (1 - share) / sets)
+def main() -> int:
+    """Simulate all cells and print tables and verdict."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--sets", type=int, default=500, help="simulated sets a cell")
+    parser.add_argument("--processes", type=int, default=2, help="at once")
+    parser.add_argument("--only", choices=STUDIES, help="one kind of cells")
+    options = parser.parse_args()
+    cells = [cell for cell in all_cells() if options.only in {None, cell.kind}]
+    chunks = [
+        (cell, range(start, min(start + CHUNK, options.sets)))
+        for cell in cells
+        for start in range(0, options.sets, CHUNK)
+    ]
+    with ProcessPoolExecutor(options.processes) as pool:
+        parts = pool.map(simulate, *zip(*chunks, strict=True))
+        found = together([one for part in parts for one in part])
+    print(f"{options.sets:,} simulated sets a cell, {len(cells)} cells.")
+    print_tables(found)
+    return print_verdict(found)
 
 
 if __name__ == "__main__":
