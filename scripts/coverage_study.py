@@ -208,14 +208,33 @@ def together(parts: list[Found]) -> list[Found]:
 # --- What is printed
 
 
-def print_tables(found: list[Found]) -> None:
-    """Print one table for each kind and group of quantities."""
+def by_table(found: list[Found]) -> dict[str, list[Found]]:
+    """Return what each table shows: a quantity of a row, over all true AUROC."""
+    tables = {}
     for title, kind, starts in TABLES:
-        chosen = [
-            one for one in found if one.cells[0].kind == kind and one.quantity.startswith(starts)
-        ]
-        if chosen:
-            print_table(title, chosen)
+        rows: dict[tuple[tuple[str, int], str], list[Found]] = defaultdict(list)
+        for one in found:
+            if one.cells[0].kind == kind and one.quantity.startswith(starts):
+                rows[one.cells[0].row, one.quantity].append(one)
+        if rows:
+            tables[title] = [reduce(Found.__add__, same) for same in rows.values()]
+    return tables
+
+
+def print_summary(tables: dict[str, list[Found]]) -> None:
+    """Print one row for each table: how high and low its shares are, and what is promised."""
+    print(
+        f"\n| in %, from {PROMISED_FROM} positive patients | shares | lowest | median | highest |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for title, found in tables.items():
+        shares = sorted(
+            1 - one.covered if one.quantity.startswith("test") else one.covered
+            for one in found
+            if one.cells[0].positives >= PROMISED_FROM
+        )
+        values = (shares[0], float(np.median(shares)), shares[-1])
+        print(f"| {title} | {len(shares)} | " + " | ".join(f"{100 * v:.1f}" for v in values) + " |")
 
 
 def print_table(title: str, found: list[Found]) -> None:
@@ -223,13 +242,13 @@ def print_table(title: str, found: list[Found]) -> None:
     columns = sorted({one.quantity for one in found}, key=_order)
     starts, heads = zip(*(column.rsplit(", ", 1) for column in columns), strict=True)
     heads = heads if len(set(starts)) == 1 else tuple(columns)
-    rows: dict[tuple[str, int], dict[str, list[Found]]] = defaultdict(lambda: defaultdict(list))
+    rows: dict[tuple[str, int], dict[str, Found]] = defaultdict(dict)
     for one in found:
-        rows[one.cells[0].row][one.quantity].append(one)
-    print(f"\n**{title}**\n\n| images a patient | positive patients | {' | '.join(heads)} |")
+        rows[one.cells[0].row][one.quantity] = one
+    print(f"\n## {title}\n\n| images a patient | positive patients | {' | '.join(heads)} |")
     print("| --- " + "| ---: " * (1 + len(columns)) + "|")
     for (case, positives), by in rows.items():
-        cells = " | ".join(_text(by[column]) for column in columns)
+        cells = " | ".join(_text(by[column]) if column in by else "" for column in columns)
         print(f"| {case} | {positives} | {cells} |")
 
 
@@ -240,11 +259,8 @@ def _order(quantity: str) -> tuple[str, bool, float | str]:
     return start, last != "label", float(number) if number[0].isdigit() else 0.0
 
 
-def _text(found: list[Found]) -> str:
-    """Return the coverage over all true AUROC, and what lies below and above the truth."""
-    if not found:
-        return ""
-    one = reduce(Found.__add__, found)
+def _text(one: Found) -> str:
+    """Return the coverage, and what lies below and above the truth; of a test what it rejects."""
     if one.quantity.startswith("test"):
         return f"{100 * (1 - one.covered):.1f}"
     below, above = (100 * side / max(one.intervals, 1) for side in (one.below, one.above))
@@ -279,8 +295,11 @@ def main() -> int:
     with ProcessPoolExecutor(options.processes) as pool:
         parts = pool.map(simulate, *zip(*chunks, strict=True))
         found = together([one for part in parts for one in part])
-    print(f"{options.sets:,} simulated sets a cell, {len(cells)} cells.")
-    print_tables(found)
+    print(f"{options.sets:,} simulated sets in each of {len(cells)} cells.")
+    tables = by_table(found)
+    print_summary(tables)
+    for title, rows in tables.items():
+        print_table(title, rows)
     return print_verdict(found)
 
 
