@@ -67,7 +67,7 @@ PROMISES = (
 
 @dataclass(frozen=True)
 class Found:
-    """How one quantity fared in one cell, or in several."""
+    """How one quantity fared in one cell, or how several did."""
 
     cells: tuple[Cell, ...]
     """The kinds of test sets."""
@@ -94,6 +94,11 @@ class Found:
     def covered(self) -> float:
         """Share of intervals that hold the truth."""
         return 1 - (self.below + self.above) / max(self.intervals, 1)
+
+    @property
+    def share(self) -> float:
+        """What tables show: the same, or of a test the share of true nulls that it rejects."""
+        return 1 - self.covered if self.quantity.startswith("test") else self.covered
 
     def broken(self) -> str | None:
         """Say which promise is broken; None where none is."""
@@ -222,19 +227,14 @@ def by_table(found: list[Found]) -> dict[str, list[Found]]:
 
 
 def print_summary(tables: dict[str, list[Found]]) -> None:
-    """Print one row for each table: how high and low its shares are, and what is promised."""
-    print(
-        f"\n| in %, from {PROMISED_FROM} positive patients | shares | lowest | median | highest |"
-    )
+    """Print one row for each table: the share over all its rows, and the lowest and highest."""
+    print(f"\n| in %, from {PROMISED_FROM} positive patients up | rows | all | lowest | highest |")
     print("| --- | ---: | ---: | ---: | ---: |")
-    for title, found in tables.items():
-        shares = sorted(
-            1 - one.covered if one.quantity.startswith("test") else one.covered
-            for one in found
-            if one.cells[0].positives >= PROMISED_FROM
-        )
-        values = (shares[0], float(np.median(shares)), shares[-1])
-        print(f"| {title} | {len(shares)} | " + " | ".join(f"{100 * v:.1f}" for v in values) + " |")
+    for title, rows in tables.items():
+        found = [one for one in rows if one.cells[0].positives >= PROMISED_FROM]
+        shares = sorted(one.share for one in found)
+        values = (reduce(Found.__add__, found).share, shares[0], shares[-1])
+        print(f"| {title} | {len(found)} | {' | '.join(f'{100 * one:.1f}' for one in values)} |")
 
 
 def print_table(title: str, found: list[Found]) -> None:
@@ -245,7 +245,9 @@ def print_table(title: str, found: list[Found]) -> None:
     rows: dict[tuple[str, int], dict[str, Found]] = defaultdict(dict)
     for one in found:
         rows[one.cells[0].row][one.quantity] = one
-    print(f"\n## {title}\n\n| images a patient | positive patients | {' | '.join(heads)} |")
+    sets = sorted(one.sets // len(one.cells) for one in found)
+    print(f"\n## {title}\n\n{sets[0]:,} to {sets[-1]:,} sets in a cell.\n")
+    print(f"| images a patient | positive patients | {' | '.join(heads)} |")
     print("| --- " + "| ---: " * (1 + len(columns)) + "|")
     for (case, positives), by in rows.items():
         cells = " | ".join(_text(by[column]) if column in by else "" for column in columns)
@@ -262,11 +264,11 @@ def _order(quantity: str) -> tuple[str, bool, float | str]:
 def _text(one: Found) -> str:
     """Return the coverage, and what lies below and above the truth; of a test what it rejects."""
     if one.quantity.startswith("test"):
-        return f"{100 * (1 - one.covered):.1f}"
+        return f"{100 * one.share:.1f}"
     below, above = (100 * side / max(one.intervals, 1) for side in (one.below, one.above))
     without = one.without / (one.without + one.intervals)
     note = f", {100 * without:.0f} % without" if without >= WORTH_SAYING else ""
-    return f"{100 * one.covered:.1f} ({below:.1f} + {above:.1f}{note})"
+    return f"{100 * one.share:.1f} ({below:.1f} + {above:.1f}{note})"
 
 
 def print_verdict(found: list[Found]) -> int:
