@@ -18,6 +18,7 @@ study = importlib.import_module("coverage_study")
 simulated = importlib.import_module("simulated_sets")
 
 
+@pytest.mark.slow
 def test_formulas_give_what_a_large_set_shows() -> None:
     design = simulated.Design(
         (0.7, 0.9), 4000, patients=20_000, labels=2, uneven=True, stretch=1.5, offset=0.5
@@ -56,6 +57,7 @@ def test_designs_have_the_positive_patients_they_say() -> None:
         assert np.mean(owners) == pytest.approx(15, abs=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", study.STUDIES)
 def test_every_kind_of_cell_counts_intervals(kind: str) -> None:
     cell = next(one for one in study.all_cells() if one.kind == kind)
