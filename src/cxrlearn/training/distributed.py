@@ -144,8 +144,8 @@ def joined(
     late: list[int] = [] if place.rank == 0 else [0]
 
     def sentence(seconds: float) -> str:
-        where = f" (they meet at {point['MASTER_ADDR']}, port {point['MASTER_PORT']})"
-        return waiting_sentence(place.rank, place.world_size, late, seconds) + where
+        where = f" at {point['MASTER_ADDR']}, port {point['MASTER_PORT']}"
+        return waiting_sentence(place.rank, place.world_size, late, seconds, where)
 
     with said_if_long(say, sentence):
         # Of one rank: rank 0 does not wait here, where nobody could say for whom.

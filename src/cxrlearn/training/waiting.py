@@ -92,11 +92,13 @@ def said_if_long(say: Callable[[str], None], sentence: Callable[[float], str]) -
         over.set()
 
 
-def waiting_sentence(rank: int, ranks: int, late: list[int], seconds: float) -> str:
-    """Return who waits for whom, and for how long."""
+def waiting_sentence(
+    rank: int, ranks: int, late: list[int], seconds: float, where: str = ""
+) -> str:
+    """Return who waits for whom, for how long, and `where`, if it is known."""
     named = ", ".join(map(str, late[:16])) + (" and others" if late[16:] else "")
     return (
         f"rank {rank} of {ranks} has waited {seconds:.0f} s for rank{'s' * (len(late) > 1)} "
-        f"{named}. If {'they do' if len(late) > 1 else 'it does'} not come, look at the output "
+        f"{named}{where}. If {'they do' if len(late) > 1 else 'it does'} not come, look at the output "
         "there, and at the machine."
     )

@@ -74,7 +74,7 @@ def test_one_compressed_member_is_enough(honest: Path, tmp_path: Path, method: i
         read_checkpoint(path)
 
 
-def _directory(data: bytes) -> int:
+def _directory(data: bytes | bytearray) -> int:
     """Return where the directory's first entry stands."""
     return data.index(b"PK\x01\x02")
 
