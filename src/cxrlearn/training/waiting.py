@@ -99,6 +99,6 @@ def waiting_sentence(
     named = ", ".join(map(str, late[:16])) + (" and others" if late[16:] else "")
     return (
         f"rank {rank} of {ranks} has waited {seconds:.0f} s for rank{'s' * (len(late) > 1)} "
-        f"{named}{where}. If {'they do' if len(late) > 1 else 'it does'} not come, look at the output "
-        "there, and at the machine."
+        f"{named}{where}. If {'they do' if len(late) > 1 else 'it does'} not come, look at the "
+        "output there, and at the machine."
     )
