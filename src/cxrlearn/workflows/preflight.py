@@ -48,7 +48,7 @@ def other_problems(section: str, config: type, values: Mapping[str, object]) -> 
         object.__setattr__(unchecked, key, value)
     if isinstance(values.get("limit"), int):
         object.__setattr__(unchecked, "limit", None)
-    found = []
+    found: list[str] = []
     for stage in _STAGES.get(section, ()):
         try:
             with suppress(*_CONFUSED):

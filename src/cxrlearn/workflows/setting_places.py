@@ -152,7 +152,8 @@ def file_layers(
 def _allowed(section: str, own: Collection[str] | None) -> Collection[str]:
     if section == "data":
         return DATA_KEYS
-    return (set(own) if own is not None else _keys_of(section)) - HIDDEN
+    # The settings.toml of a run says where its backbone was from, and may be a settings file.
+    return (set(own) if own is not None else _keys_of(section)) - HIDDEN | {"backbone_from"}
 
 
 def _keys_of(section: str) -> set[str]:
