@@ -5,6 +5,7 @@ The content tells the format, never the name.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Final
 
 from cxrlearn.data.intensity import Intensity, Radiograph
@@ -114,7 +115,8 @@ def read_file(path: str | Path) -> bytes:
     """
     try:
         with open_regular(path) as file:
-            return file.read(MAX_FILE_BYTES)
+            # Room for all that is asked for is made before anything is read.
+            return file.read(min(os.fstat(file.fileno()).st_size, MAX_FILE_BYTES))
     except FileNotFoundError as error:
         raise UnreadableImageError("file not found") from error
     except (IsADirectoryError, NotADirectoryError) as error:

@@ -106,8 +106,8 @@ class DecodeDataset(Dataset[DecodedImage]):
             # The time is taken first: if the file is replaced meanwhile, the next run notices.
             mtime_ns = modification_time(task.path)
             data = read_file(task.path)
-        except UnreadableImageError as error:
-            return DecodedImage(position, failure=str(error))
+        except (UnreadableImageError, MemoryError) as error:
+            return DecodedImage(position, failure=failure_reason(error), ran_short=ran_short(error))
         digest = hashlib.sha256(data).hexdigest().encode()
         done = DecodedImage(position, digest, len(data), mtime_ns)
         return done if digest in self.known else self._decode(data, task, done)

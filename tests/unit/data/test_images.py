@@ -17,6 +17,7 @@ from PIL import Image, ImageOps
 
 from cxrlearn.data.images import decode_radiograph, is_image_candidate, read_radiograph
 from cxrlearn.errors import UnreadableImageError
+from tests.support.memory import little_memory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -488,3 +489,12 @@ def test_a_reason_quotes_nothing_of_the_file(data: bytes) -> None:
     reason = str(caught.value)
     assert "SECR" not in reason
     assert b"SECRET"[:4].hex(" ") not in reason
+
+
+def test_a_small_file_takes_little_memory_to_read(tmp_path: Path) -> None:
+    """Not as much as the largest file that is read."""
+    path = tmp_path / "small.png"
+    Image.fromarray(np.zeros((40, 40), dtype=np.uint8)).save(path)
+    read_radiograph(path)  # imports what it needs
+    with little_memory(50_000_000):
+        assert read_radiograph(path).constant

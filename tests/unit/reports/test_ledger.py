@@ -165,8 +165,6 @@ def test_rows_that_do_not_speak_for_the_backbone_say_so(report: RunReport) -> No
     backbone = replace(report.backbone, random_weights=3)
     rows = ledger_rows(replace(report, backbone=backbone, null_control=True), {}, "")
     for row in rows:
-        assert row["caution"].startswith(
-            "label-permutation control; random weights, seed 3"
-        )
+        assert row["caution"].startswith("label-permutation control; random weights, seed 3")
     seen = [row["set"] for row in rows if "pretraining may hold this set: NIH" in row["caution"]]
     assert seen == ["test"] * 7

@@ -148,4 +148,6 @@ def test_footnotes_are_numbered_through_the_document(full: RunReport) -> None:
 
 def test_null_control_stands_first_and_loud(full: RunReport) -> None:
     lines = table_markdown(replace(full, null_control=True)).splitlines()
-    assert lines[2].startswith("**LABEL-PERMUTATION CONTROL: training labels were permuted by patient")
+    assert lines[2].startswith(
+        "**LABEL-PERMUTATION CONTROL: training labels were permuted by patient"
+    )
