@@ -1,8 +1,8 @@
-"""Average precision without each patient in turn, exactly.
+"""Average precision without each patient in turn.
 
 AP = Σ TP(s) / R(s) over the positive rows, divided by their number, where TP and R count the
 positive and all rows at or above the score s of such a row. Without a patient, TP and R are less by
-the patient's own rows above.
+the patient's own rows above: numbers that are constant between its rows.
 """
 
 from __future__ import annotations
@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     from cxrlearn.evaluation.inputs import BoolArray, FloatArray
     from cxrlearn.evaluation.jackknife import Codes
 
-    _Counts = Codes | np.intp | int
-
-FEW_ROWS = 16
-"""Patients of up to so many rows share cumulative sums; others are taken one after the other."""
-_BLOCK = 2**21
-"""Numbers worked on at once for patients of many rows."""
+MANY = 24
+"""Where R is this many times the rows of a patient, 1 / (R - r) is a sum of powers of r / R."""
+_POWERS = 9
+"""Terms of that sum; the next is below 24^-9 = 4e-13 of the first."""
 
 
 def average_precision_without(
@@ -44,14 +42,13 @@ def average_precision_without(
     """
     group = rankdata(-score, method="dense").astype(np.intp) - 1
     steps = _Steps.of(positive, group)
-    place = np.searchsorted(steps.group, group)
-    few = np.bincount(codes, minlength=patients)[codes] <= FEW_ROWS
-    lost = _lost_by_few(steps, positive[few], place[few], codes[few], patients)
-    lost += _lost_by_many(steps, positive[~few], place[~few], codes[~few], patients)
+    own = _OwnRows.of(steps, positive, group, codes)
+    lost = _near(steps, own) + _far(steps, own) + _own_terms(steps, own)
     total = math.fsum(steps.found * (steps.hits / steps.rows))
     positives, negatives = (count_without(part, codes, patients) for part in (positive, ~positive))
     left = np.where(negatives.without > 0, positives.without, 0)
-    return Jackknife(total / positives.value, ratio(total - lost, left))
+    lost_with = np.bincount(own.owner, lost, minlength=patients)
+    return Jackknife(total / positives.value, ratio(total - lost_with, left))
 
 
 @dataclass(frozen=True)
@@ -74,68 +71,95 @@ class _Steps:
         rows = np.cumsum(np.bincount(group))[places].astype(np.float64)
         return cls(places, found, np.cumsum(found), rows)
 
-    def precision(self, gone: _Counts, left: _Counts) -> FloatArray:
-        """Return (TP - gone) / (R - left), 0 where no row remains."""
-        return _precision(self.hits, self.rows, gone, left)
+    def precision(self, at: Codes, gone: Codes, left: Codes) -> FloatArray:
+        """Return (TP - gone) / (R - left) at some steps, 0 where no row remains."""
+        remain = self.rows[at] - left
+        return np.asarray((self.hits[at] - gone) / np.where(remain > 0, remain, np.inf))
 
 
-def _precision(hits: FloatArray, rows: FloatArray, gone: _Counts, left: _Counts) -> FloatArray:
-    remain = np.asarray(rows - left)
-    return np.asarray((hits - gone) / np.where(remain > 0, remain, np.inf))
+@dataclass(frozen=True)
+class _OwnRows:
+    """All rows by patient, then from high to low score; what each takes from TP and R."""
+
+    owner: Codes
+    """(N,): the patient."""
+    positive: BoolArray
+    """(N,): its label."""
+    start: Codes
+    """(N,): the first step that the row counts for."""
+    cut: Codes
+    """(N,): from here to `end` R is large against the rows of the patient."""
+    end: Codes
+    """(N,): the first step that the patient's next row counts for, too."""
+    gone: Codes
+    """(N,): positive rows of the patient up to this one."""
+    left: Codes
+    """(N,): all rows of the patient up to this one."""
+    last: Codes
+    """(N,): the last row of the patient at the same step."""
+
+    @classmethod
+    def of(cls, steps: _Steps, positive: BoolArray, group: Codes, codes: Codes) -> _OwnRows:
+        size, place = len(steps.group), np.searchsorted(steps.group, group)
+        order = np.lexsort((place, codes))
+        owner, start, positive = codes[order], place[order], positive[order]
+        first = np.searchsorted(owner, owner)
+        counted = np.concatenate(([0], np.cumsum(positive)))
+        same = np.append(owner[1:], -1) == owner
+        end = np.where(same, np.append(start[1:], 0), size)
+        far = np.searchsorted(steps.rows, MANY * np.bincount(codes))[owner]
+        key = owner * (size + 1) + start
+        return cls(
+            owner=owner,
+            positive=positive,
+            start=start,
+            cut=np.clip(far, start, end),
+            end=end,
+            gone=counted[1:] - counted[first],
+            left=np.arange(len(owner)) - first + 1,
+            last=np.searchsorted(key, key, side="right") - 1,
+        )
 
 
-def _lost_by_few(
-    steps: _Steps, positive: BoolArray, place: Codes, codes: Codes, patients: int
-) -> FloatArray:
-    """Return (P,): by how much Σ TP / R is less without each patient of few rows.
+def _near(steps: _Steps, own: _OwnRows) -> FloatArray:
+    """Return (N,) what Σ TP / R loses from `start` to `cut`, step by step."""
+    length = own.cut - own.start
+    row = np.repeat(np.arange(len(length)), length)
+    before = np.cumsum(length) - length
+    at = np.arange(len(row)) - before[row] + own.start[row]
+    precision = steps.hits[at] / steps.rows[at]
+    lost = steps.found[at] * (precision - steps.precision(at, own.gone[row], own.left[row]))
+    # Of no step at all, bincount counts in whole numbers.
+    return np.bincount(row, lost, minlength=len(length)).astype(np.float64)
 
-    Between two rows of a patient the numbers that are gone stay the same, so sums over such
-    stretches come from cumulative sums, one for each pair of numbers that occurs.
+
+def _far(steps: _Steps, own: _OwnRows) -> FloatArray:
+    """Return (N,) what Σ TP / R loses from `cut` to `end`, by powers of left / R.
+
+    (TP - gone) / (R - left) = Σ over k of left^k (TP - gone) / R^(k + 1). Sums from the low end, so
+    that no large term of the top drowns a small one.
     """
-    order = np.lexsort((place, codes))
-    owner, place, positive = codes[order], place[order], positive[order]
-    first = np.searchsorted(owner, owner)
-    counted = np.concatenate(([0], np.cumsum(positive)))
-    gone, left = counted[1:] - counted[first], np.arange(len(owner)) - first + 1
-    size = len(steps.found)
-    same = np.append(owner[1:], -1) == owner
-    end = np.where(same, np.append(place[1:], 0), size)
-    kept = np.concatenate(([0.0], np.cumsum(steps.found * steps.precision(0, 0))))
-    lost = np.zeros(len(owner))
-    for number in np.unique(left):
-        at = np.flatnonzero((left == number) & (end > place))
-        different, which = np.unique(gone[at], return_inverse=True)
-        sums = np.zeros((len(different), size + 1))
-        terms = steps.found * steps.precision(different[:, None], number)
-        np.cumsum(terms, axis=1, out=sums[:, 1:])
-        before, after = place[at], end[at]
-        lost[at] = (kept[after] - kept[before]) - (sums[which, after] - sums[which, before])
-    # The patient's own positives are no terms any more; its last row at a place has what is gone.
-    key = owner * (size + 1) + place
-    last = (np.searchsorted(key, key, side="right") - 1)[positive]
-    own = place[positive]
-    lost[positive] += _precision(steps.hits[own], steps.rows[own], gone[last], left[last])
-    # Of no rows at all, bincount counts in whole numbers.
-    return np.bincount(owner, lost, minlength=patients).astype(np.float64)
+    lost = np.zeros(len(own.left))
+    term = steps.found.copy()
+    power = np.ones(len(own.left))
+    for k in range(_POWERS):
+        term /= steps.rows
+        if k > 0:
+            lost -= power * _between(term * steps.hits, own)
+        lost += power * own.gone * _between(term, own)
+        power *= own.left
+    return lost
 
 
-def _lost_by_many(
-    steps: _Steps, positive: BoolArray, place: Codes, codes: Codes, patients: int
-) -> FloatArray:
-    """Return the same for patients of many rows, a block of patients at a time."""
-    lost = np.zeros(patients)
-    owners, number = np.unique(codes, return_inverse=True)
-    width = len(steps.found) + 1
-    whole = steps.found * steps.precision(0, 0)
-    block = max(1, _BLOCK // width)
-    for start in range(0, len(owners), block):
-        count = min(block, len(owners) - start)
-        here = (number >= start) & (number < start + count)
-        key = (number[here] - start) * width + place[here]
-        rows = np.bincount(key, minlength=count * width).reshape(count, width)[:, :-1]
-        mine = np.bincount(key[positive[here]], minlength=count * width)
-        own = mine.reshape(count, width)[:, :-1]
-        precision = steps.precision(np.cumsum(own, axis=1), np.cumsum(rows, axis=1))
-        remain = ((steps.found - own) * precision).sum(axis=1)
-        lost[owners[start : start + count]] = whole.sum() - remain
+def _between(values: FloatArray, own: _OwnRows) -> FloatArray:
+    """Sum (S,) values from `cut` to `end` of each row."""
+    below = np.append(np.cumsum(values[::-1])[::-1], 0.0)
+    return np.asarray(below[own.cut] - below[own.end])
+
+
+def _own_terms(steps: _Steps, own: _OwnRows) -> FloatArray:
+    """Return (N,) the terms of the patient's own positive rows, which are none any more."""
+    lost = np.zeros(len(own.left))
+    last, at = own.last[own.positive], own.start[own.positive]
+    lost[own.positive] = steps.precision(at, own.gone[last], own.left[last])
     return lost

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -167,7 +166,7 @@ def effective_patients(codes: Codes) -> float:
 def _with_and_without(values: FloatArray, codes: Codes, patients: int) -> FloatArray:
     """Return (1 + P,): the sum over all rows, then without each patient."""
     own = np.bincount(codes, values, minlength=patients)
-    total = math.fsum(values)
+    total = float(values.sum())
     return np.concatenate(([total], total - own))
 
 
@@ -196,13 +195,10 @@ def count_pairs(positive: BoolArray, score: FloatArray, codes: Codes, patients: 
         codes: (N,) in [0, patients), each row's patient.
         patients: P.
     """
-    ranks = rankdata(score)
-    beaten = ranks[positive] - rankdata(score[positive])
-    beaten_by = positive.sum() - (ranks[~positive] - rankdata(score[~positive]))
-    own = np.bincount(codes[positive], beaten, minlength=patients)
-    own += np.bincount(codes[~positive], beaten_by, minlength=patients)
+    wins = _wins(positive, score)
+    own = np.bincount(codes, wins, minlength=patients)
     own -= _wins_within(positive, score, codes, patients)
-    total = float(beaten.sum())
+    total = float(wins[positive].sum())
     positives, negatives = (
         _with_and_without(part.astype(np.float64), codes, patients)
         for part in (positive, ~positive)
@@ -210,15 +206,33 @@ def count_pairs(positive: BoolArray, score: FloatArray, codes: Codes, patients: 
     return Pairs(np.concatenate(([total], total - own)), positives * negatives)
 
 
+def _wins(positive: BoolArray, score: FloatArray) -> FloatArray:
+    """Return (N,): negatives below each positive and positives above each negative, ties 1/2."""
+    up, down = np.sort(score[positive]), np.sort(score[~positive])
+    wins = np.empty(len(score))
+    wins[positive] = _below(down, score[positive])
+    wins[~positive] = len(up) - _below(up, score[~positive])
+    return wins
+
+
+def _below(ordered: FloatArray, score: FloatArray) -> FloatArray:
+    """Return how many of `ordered` are below each score, ties one half."""
+    both = (np.searchsorted(ordered, score, side=side) for side in ("left", "right"))
+    return np.asarray(sum(both) / 2)
+
+
 def _wins_within(positive: BoolArray, score: FloatArray, codes: Codes, patients: int) -> FloatArray:
     """Return (P,): wins among pairs of one patient, by the rank sum of its positives."""
     mixed = np.bincount(codes[positive], minlength=patients).astype(bool)
     mixed &= np.bincount(codes[~positive], minlength=patients).astype(bool)
     rows = mixed[codes]
-    positive, codes = positive[rows], codes[rows]
-    # Scores of a patient are lifted above those of all patients before it, so ranks cannot mix.
-    dense = rankdata(score[rows], method="dense")
-    ranks = rankdata(codes * (dense.max(initial=0.0) + 1) + dense)
+    order = np.lexsort((score[rows], codes[rows]))
+    positive, score, codes = positive[rows][order], score[rows][order], codes[rows][order]
+    new = np.ones(len(score), dtype=bool)
+    new[1:] = (codes[1:] != codes[:-1]) | (score[1:] != score[:-1])
+    tie = np.cumsum(new) - 1
+    size = np.bincount(tie)
+    ranks = (np.cumsum(size) - (size - 1) / 2)[tie]
     images = np.bincount(codes, minlength=patients)
     before = np.cumsum(images) - images
     own = np.bincount(codes[positive], minlength=patients)

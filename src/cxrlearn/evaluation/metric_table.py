@@ -120,5 +120,7 @@ def auroc_inference(
 
 def kish_rows(positive: BoolArray, codes: Codes) -> float:
     """Return Kish's mean rows per patient, Σ rows² / Σ rows, of the class with fewer patients."""
-    rows = [np.unique(codes[part], return_counts=True)[1] for part in (positive, ~positive)]
-    return -min((len(counts), -float((counts**2).sum() / counts.sum())) for counts in rows)[1]
+    rows = [np.bincount(codes[part]) for part in (positive, ~positive)]
+    return -min(
+        (int(np.count_nonzero(counts)), -float((counts**2).sum() / counts.sum())) for counts in rows
+    )[1]

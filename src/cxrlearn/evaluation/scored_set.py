@@ -48,7 +48,7 @@ class ScoredSet:
         """Return how many patients have a positive row of a label, and how many a negative one."""
         positive, negative = self.truth.positive[:, label], self.truth.negative[:, label]
         codes = self.clusters.codes
-        return len(np.unique(codes[positive])), len(np.unique(codes[negative]))
+        return _different(codes[positive]), _different(codes[negative])
 
     def owners_of(self, label: int) -> Owners:
         """Return how many patients an interval of a label rests on."""
@@ -109,6 +109,10 @@ class ScoredSet:
         clusters = Clusters(np.asarray(codes, dtype=np.intp), len(kept), old.unit, alone)
         truth = Truth(self.truth.positive[chosen], self.truth.known[chosen])
         return replace(self, truth=truth, scores=self.scores[chosen], clusters=clusters)
+
+
+def _different(codes: npt.NDArray[np.intp]) -> int:
+    return int(np.count_nonzero(np.bincount(codes)))
 
 
 def _by_patient(
