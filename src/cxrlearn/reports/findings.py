@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cxrlearn.runtime.words import agreeing, counted
+
 if TYPE_CHECKING:
     from cxrlearn.evaluation.results import Difference, Estimate
     from cxrlearn.reports.schema import FloorReport, RunReport, SetReport
@@ -28,11 +30,6 @@ def _limits(low: float | None, high: float | None, sign: str = "") -> str:
     if low is None or high is None:
         return f"[{MISSING}]"
     return f"[{low:{sign}.3f}, {high:{sign}.3f}]"
-
-
-def labels_text(count: int) -> str:
-    """Return `1 label` or `14 labels`."""
-    return f"{count} label{'' if count == 1 else 's'}"
 
 
 def and_list(names: tuple[str, ...]) -> str:
@@ -136,9 +133,9 @@ def strata_sentence(result: SetReport) -> str | None:
     if within is None:
         return None
     return (
-        f"{result.name}: among images of equal {and_list(within.columns)} "
+        f"{result.name}: among {result.row}s of equal {and_list(within.columns)} "
         f"({within.strata} combinations) the macro AUROC is {estimate_text(within.macro)}, over "
-        f"{labels_text(len(within.macro_labels))}; among all images it is "
+        f"{counted(len(within.macro_labels), 'label')}; among all {result.row}s it is "
         f"{estimate_text(result.evaluation.macro)}."
     )
 
@@ -154,15 +151,12 @@ def drop_sentence(result: SetReport) -> str | None:
     missing = "" if found.reason is None else f" ({found.reason})"
     shared = ""
     if drop.shared_patients:
-        who = (
-            "1 patient is"
-            if drop.shared_patients == 1
-            else f"{drop.shared_patients:,} patients are"
-        )
+        many = drop.shared_patients
+        who = f"{counted(many, 'patient')} {agreeing(many, 'is', 'are')}"
         shared = f"; {who} in both sets, which the interval accounts for"
     return (
         f"{result.name} minus {drop.internal}: macro AUROC {_difference_text(found)} over "
-        f"{labels_text(len(found.labels))} with both classes in both sets{shared}{missing}."
+        f"{counted(len(found.labels), 'label')} with both classes in both sets{shared}{missing}."
     )
 
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cxrlearn.runtime.words import counted
+
 FEW_POSITIVES = 20
 """Validation positives from which a label chooses its own C."""
 
 if TYPE_CHECKING:
-    from cxrlearn.evaluation.results import Evaluation
     from cxrlearn.reports.schema import (
         FinetuneReport,
         LinearReport,
         NeighboursReport,
         RunReport,
+        SetReport,
         SplitReport,
     )
 
@@ -30,7 +32,7 @@ def short_protocol(report: RunReport) -> tuple[str, ...]:
         _fit(report),
         _choice(report),
         *_seeds(report),
-        *(_intervals(report, result.name, result.evaluation) for result in report.results),
+        *map(_intervals, report.results),
         *_rows(report),
     )
 
@@ -182,11 +184,11 @@ def _c_choice(report: RunReport, where: str) -> str:
         )
     if by["shared"]:
         parts.append(
-            f"one shared value for {_counted(by['shared'])} with few positives or negatives there"
+            f"one shared value for {_named(by['shared'])} with few positives or negatives there"
         )
     text = f"C was chosen on {where} by log-loss: {'; '.join(parts)}"
     if by["default"]:
-        text += f"; the default for {_counted(by['default'])}, which {where} cannot decide"
+        text += f"; the default for {_named(by['default'])}, which {where} cannot decide"
     return f"{text}.{_small_validation(report, by)}"
 
 
@@ -213,33 +215,22 @@ def _small_validation(report: RunReport, by: dict[str, list[str]]) -> str:
     )
 
 
-def _counted(names: list[str]) -> str:
-    return f"{len(names)} label{'' if len(names) == 1 else 's'} ({', '.join(names)})"
+def _named(names: list[str]) -> str:
+    return f"{counted(len(names), 'label')} ({', '.join(names)})"
 
 
-def _intervals(report: RunReport, name: str, evaluation: Evaluation) -> str:
-    plural = "s" if evaluation.clusters != 1 else ""
+def _intervals(result: SetReport) -> str:
+    evaluation = result.evaluation
     alone = ""
     lone = evaluation.rows_without_patient
     if evaluation.unit == "image":
         alone = " No patient ids: if patients have several images, these intervals are too narrow."
     elif lone:
         alone = f" {lone:,} of these patients are images that name no patient."
-    rows = rows_text(report, evaluation.rows)
-    unit = f"{evaluation.clusters:,} {evaluation.unit}{plural}"
+    rows = counted(evaluation.rows, result.row)
+    unit = counted(evaluation.clusters, evaluation.unit)
     size = rows if rows == unit else f"{rows} of {unit}"
-    return f"{name}: {size}. {evaluation.interval_method}.{alone}"
-
-
-def rows_text(report: RunReport, count: int) -> str:
-    """Return `231 images`, or what rows are after aggregation: `185 patients`, `200 study_id`."""
-    if report.aggregation is None:
-        return f"{count:,} image{'' if count == 1 else 's'}"
-    column = report.aggregation.partition(", ")[0]
-    noun = "patient" if column in {"patient", "patient_id"} else f"group by {column}"
-    if noun == "patient":
-        return f"{count:,} patient{'' if count == 1 else 's'}"
-    return f"{count:,} group{'' if count == 1 else 's'} of equal {column}"
+    return f"{result.name}: {size}. {evaluation.interval_method}.{alone}"
 
 
 def _macro(report: RunReport) -> str:

@@ -405,6 +405,8 @@ class SetReport:
     """The minimum detectable difference against the baseline."""
     drop: DropReport | None = None
     """Difference from the first test set; None for that one."""
+    row: str = "image"
+    """What is counted: `image`, or after aggregation `patient` or `group`."""
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ def _operating_points(result: SetReport) -> Section | None:
     if not rows:
         return None
     lead = (
-        "Thresholds were chosen on validation; TP, FP, TN and FN count the images of this set.",
+        f"Thresholds were chosen on validation; TP, FP, TN and FN count the {result.row}s of this "
+        "set.",
     )
     header = (
         "label", "rule", "probability ≥", "TP / FP / TN / FN",
@@ -152,7 +153,7 @@ def _shortcuts(result: SetReport) -> Section | None:
     if floor is not None:
         lead.append("The metadata baseline is a probe that uses only these columns, no image.")
     if within is not None:
-        lead.append("The last column compares only images that are alike in these columns.")
+        lead.append(f"The last column compares only {result.row}s that are alike in these columns.")
     return Section(
         f"{result.name}: metadata baseline and strata",
         tuple(map(str, header)),
@@ -165,11 +166,12 @@ def _subgroups(result: SetReport) -> list[Section]:
     if not result.subgroups:
         return []
     unit = f"{result.evaluation.unit}s"
-    header = ("subgroup", "images" if unit == "images" else f"images ({unit})",
+    rows_of = f"{result.row}s"
+    header = ("subgroup", rows_of if unit == rows_of else f"{rows_of} ({unit})",
               "macro AUROC [95 % CI]", "labels averaged")  # fmt: skip
     rows: list[tuple[Cell, ...]] = []
     for group in result.subgroups:
-        size = f"{group.rows:,}" if unit == "images" else f"{group.rows:,} ({group.clusters:,})"
+        size = f"{group.rows:,}" if unit == rows_of else f"{group.rows:,} ({group.clusters:,})"
         averaged = f"{len(group.macro_labels)} of {len(group.labels)}"
         rows.append((f"{group.column}: {group.value}", size, group.macro, averaged))
     overview = Section(f"{result.name}: subgroups", header, tuple(rows))

@@ -9,6 +9,7 @@ from cxrlearn.workflows.probe_evaluate import (
     choose_operating_points,
     drop_from,
     evaluate_set,
+    row_of,
     score_split,
 )
 from cxrlearn.workflows.shortcut_floor import fit_floor
@@ -68,6 +69,7 @@ def evaluate_splits(
             thresholds=thresholds,
             floor=floor,
         )
+        result = replace(result, row=row_of(config, data[name].manifest))
         if results:
             first = results[0].name
             internal = (first, scored[first].predictions)

@@ -134,6 +134,13 @@ def check_columns(config: StudySettings, val: Manifest | None, tests: list[Manif
             _groups(config.aggregate_by, manifest)
 
 
+def row_of(config: StudySettings, manifest: Manifest) -> str:
+    """Return what a row of the results is: an image, a patient, or another group of images."""
+    if config.aggregate_by is None:
+        return "image"
+    return "patient" if config.aggregate_by in {"patient", manifest.columns.patient} else "group"
+
+
 def _agreed(cells: Cells, members: list[NDArray[np.intp]]) -> Cells:
     """Return the one value of each group, None where its rows differ."""
     found = ({cells[row] for row in rows.tolist()} for rows in members)

@@ -61,7 +61,7 @@ def test_schema_version_and_keys_of_version_1_are_pinned(document: dict[str, Any
     }  # fmt: skip
     assert set(document["results"][0]) == {
         "name", "evaluation", "predictions", "subgroups", "within_strata", "floor", "detectable",
-        "drop",
+        "drop", "row",
     }  # fmt: skip
     assert set(document["results"][0]["evaluation"]["labels"][0]) == {
         "name", "auroc", "positives", "negatives", "masked", "positive_patients",
