@@ -79,7 +79,7 @@ def prepare(config: FinetuneConfig, reporter: Reporter) -> Prepared:
 
 
 def default_name(config: FinetuneConfig, tag: str) -> str:
-    """Return the name of a run that was given none; a label-permutation control never takes a real one's."""
+    """Return the name of a run that was given none; a control never takes that of a real run."""
     return f"{tag}-finetune{'-null' if config.null else ''}"
 
 

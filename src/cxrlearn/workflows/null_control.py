@@ -1,4 +1,4 @@
-"""The label-permutation control: labels permuted by patient, so that there is nothing left to learn."""
+"""The label-permutation control: labels permuted by patient, so there is nothing to learn."""
 
 from __future__ import annotations
 

@@ -134,7 +134,7 @@ def _fit_and_report(
 
 
 def default_name(config: ProbeConfig, tag: str) -> str:
-    """Return the name of a run that was given none; a label-permutation control never takes a real one's."""
+    """Return the name of a run that was given none; a control never takes that of a real run."""
     return f"{tag}-{config.kind}{'-null' if config.null else ''}"
 
 
