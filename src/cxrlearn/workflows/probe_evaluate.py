@@ -9,6 +9,7 @@ import numpy as np
 from scipy.special import expit
 
 from cxrlearn.data.ages import age_bands
+from cxrlearn.data.patients import names_nobody
 from cxrlearn.errors import DataError
 from cxrlearn.evaluation.aggregate import aggregate_rows
 from cxrlearn.evaluation.differences import paired_macro_difference, set_difference
@@ -117,7 +118,8 @@ def _groups(column: str, manifest: Manifest) -> list[str | None]:
             f"{manifest.file} has no column {column!r} to aggregate by (--aggregate-by). "
             f"Columns: {', '.join(map(str, manifest.table.columns))}."
         )
-    return list(manifest.column(name))
+    cells = manifest.column(name)
+    return [None if cell is None or names_nobody(cell) else cell for cell in cells]
 
 
 def check_columns(config: StudySettings, val: Manifest | None, tests: list[Manifest]) -> None:

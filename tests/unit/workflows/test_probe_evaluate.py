@@ -78,6 +78,12 @@ def test_studies_are_groups_of_their_column() -> None:
     assert found.patient_ids == ("a", "a", "b", None)
 
 
+def test_ids_of_no_group_stay_alone() -> None:
+    data = six(study=["s1", "NA", "s3", "unknown", "NA", "s4"])
+    found = scored(data, aggregate_by="study").predictions
+    assert len(found.image_ids) == 6
+
+
 def test_a_group_is_in_a_subgroup_only_where_its_rows_agree() -> None:
     data = six(sex=["F", "F", "M", "F", "M", None], age=["30", "31", "50", "90", "nonsense", "7"])
     rows = scored(data, aggregate_by="patient")
