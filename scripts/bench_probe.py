@@ -1,4 +1,4 @@
-"""How fast the probe and the bootstrap are, against scikit-learn, in one run.
+"""How fast the probe and the intervals are, against scikit-learn, in one run.
 
     python scripts/bench_probe.py [--rows 20000] [--dim 2048] [--json FILE]
 
@@ -65,7 +65,7 @@ def main() -> None:
         X, y = make_data(name, options.rows, options.dim)
         found[name] = measure(name, X, y, range(LABELS) if options.full else SAMPLE)
         del X, y
-    found["bootstrap"] = intervals()
+    found["intervals"] = intervals()
     if options.json:
         options.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
