@@ -44,7 +44,7 @@ def evaluate_splits(
         data: rows of every split, train first.
         logits: (N, L) log-odds of the rows of every split but train.
         not_scored: labels without scores, with the reason.
-        below: columns of the shortcut floor.
+        below: columns of the metadata baseline.
 
     Returns:
         A report and the predictions of each test set.
