@@ -47,13 +47,6 @@ def test_a_picture_that_does_not_fit_is_named_and_is_no_damaged_picture(
     assert "--workers" in message
 
 
-def test_a_training_step_that_does_not_fit(study: Study) -> None:
-    command = ("finetune", "-m", "cxr-tiny", "--epochs", 1, "--batch-size", 24)
-    with little_memory(60 * MB):
-        message = refused(7, *command, cwd=study.folder)
-    assert "--batch-size" in message
-
-
 def test_a_picture_that_does_not_fit_while_training(study: Study) -> None:
     picture = study.folder / "images" / "p00_0.png"
     Image.fromarray(np.zeros((12_000, 12_000), dtype=np.uint8)).save(picture)
