@@ -48,7 +48,7 @@ def average_precision_without(
     positives, negatives = (count_without(part, codes, patients) for part in (positive, ~positive))
     left = np.where(negatives.without > 0, positives.without, 0)
     lost_with = np.bincount(own.owner, lost, minlength=patients)
-    return Jackknife(total / positives.value, ratio(total - lost_with, left))
+    return Jackknife(total / positives.value, ratio(np.asarray(total - lost_with), left))
 
 
 @dataclass(frozen=True)

@@ -196,8 +196,8 @@ def count_pairs(positive: BoolArray, score: FloatArray, codes: Codes, patients: 
         patients: P.
     """
     wins = _wins(positive, score)
-    own = np.bincount(codes, wins, minlength=patients)
-    own -= _wins_within(positive, score, codes, patients)
+    of_rows = np.bincount(codes, wins, minlength=patients)
+    own = np.asarray(of_rows - _wins_within(positive, score, codes, patients))
     total = float(wins[positive].sum())
     positives, negatives = (
         _with_and_without(part.astype(np.float64), codes, patients)

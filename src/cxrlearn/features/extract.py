@@ -133,7 +133,7 @@ class Extractor:
         with self._memory_named(), torch.inference_mode(), exact_float32():
             features = self._features(stacked.to(self.device, non_blocking=cuda))
             host = features.to("cpu", non_blocking=cuda)
-            event = torch.cuda.Event() if cuda else None
+            event = torch.cuda.Event() if cuda else None  # type: ignore[no-untyped-call]
             if event is not None:
                 event.record()
         before = self._finished()

@@ -33,7 +33,9 @@ def _intercept(labels: FloatArray, scores: FloatArray) -> float:
     return found
 
 
-def _drawn(seed: int, rows: int, intercept: float = 0, slope: float = 1) -> tuple[FloatArray, ...]:
+def _drawn(
+    seed: int, rows: int, intercept: float = 0, slope: float = 1
+) -> tuple[FloatArray, FloatArray]:
     rng = np.random.default_rng(seed)
     scores = rng.normal(-1, 1.5, rows)
     return (rng.random(rows) < expit(intercept + slope * scores)).astype(float), scores

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from torch.distributed.distributed_c10d import HashStore
+from torch.distributed import HashStore
 
 from cxrlearn.training import waiting
 from cxrlearn.training.distributed import Place, name_of_group
