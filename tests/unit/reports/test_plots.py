@@ -103,9 +103,8 @@ def test_calibration_of_a_rare_label_fills_its_panel_and_says_what_has_no_fit(
     result: SetReport,
 ) -> None:
     bins = (CalibrationBin(9, 0.001, 0.0), CalibrationBin(9, 0.012, 0.018))
-    rare = Calibration(
-        0.01, 0.01, *[Estimate(None, None, None, "perfectly separated", ())] * 2, bins
-    )
+    none = Estimate(None, None, None, "perfectly separated", ())
+    rare = Calibration(0.01, 0.01, none, none, bins)
     labels = (replace(result.evaluation.labels[0], calibration=rare),)
     changed = replace(result, evaluation=replace(result.evaluation, labels=labels))
     (axes,) = calibration_figure(changed).axes
