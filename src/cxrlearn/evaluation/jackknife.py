@@ -59,7 +59,9 @@ class Jackknife:
         squares = np.square(self.shifts)
         total = squares.sum()
         spread = np.square(squares).sum() - total**2 / len(squares)
-        found = float(2 * total**2 / spread) - 1 if spread > 0 else 1.0
+        found = len(squares) - 1.0 if total > 0 else 1.0  # all alike: no rounding decides
+        if spread > _ROUNDING * total**2:
+            found = float(2 * total**2 / spread) - 1
         return max(1.0, min(found, self.most_degrees))
 
     @property

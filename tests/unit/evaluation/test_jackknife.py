@@ -231,3 +231,11 @@ def test_a_number_that_rests_on_one_patient_counts_as_uncertain_as_it_can_be() -
 def test_a_patient_among_others_keeps_its_shift_and_the_others_have_none() -> None:
     found = Jackknife(0.7, np.array([0.6, 0.8])).among(np.array([3, 1]), 5)
     assert found.without.tolist() == [0.7, 0.8, 0.7, 0.6, 0.7]
+
+
+@pytest.mark.parametrize("patients", [8, 10, 64, 100])
+def test_patients_who_all_count_alike_give_one_degree_less_than_there_are(patients: int) -> None:
+    hits = np.repeat(np.arange(patients) < patients // 2, 2).astype(float)
+    codes = np.repeat(np.arange(patients), 2)
+    found = ratio_without(hits, np.ones_like(hits), codes, patients)
+    assert found.degrees_of_freedom == patients - 1
