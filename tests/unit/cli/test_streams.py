@@ -50,7 +50,7 @@ def test_names_cannot_steer_the_terminal(name: str, capsys: pytest.CaptureFixtur
         out, err = capsys.readouterr()
         assert _harmless(out + err), (out, err)
         assert (out + err).count("\n") == 1
-    with terminal.progress(message, 1) as task:
+    with Terminal().progress(message, 1) as task:
         task.describe(name)
         task.advance()
     assert _harmless(capsys.readouterr().err)

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-import torch.distributed as dist
+from torch._C._distributed_c10d import HashStore
 
 from cxrlearn.training import waiting
 from cxrlearn.training.distributed import Place, name_of_group
@@ -32,7 +32,7 @@ def _until(true: Callable[[], bool]) -> None:
 
 
 def test_the_first_of_those_that_wait_names_those_that_do_not() -> None:
-    store = dist.HashStore()
+    store = HashStore()
     said: dict[int, list[str]] = {0: [], 1: [], 3: []}
     with (
         Waiting(0, 4, store, said[0].append) as zero,
@@ -51,7 +51,7 @@ def test_the_first_of_those_that_wait_names_those_that_do_not() -> None:
 
 def test_a_short_wait_is_not_worth_a_word() -> None:
     said: list[str] = []
-    with Waiting(0, 2, dist.HashStore(), said.append) as watched:
+    with Waiting(0, 2, HashStore(), said.append) as watched:
         for _ in range(3):
             with watched():
                 time.sleep(0.02)
@@ -60,7 +60,7 @@ def test_a_short_wait_is_not_worth_a_word() -> None:
 
 
 def test_rank_0_knows_who_has_not_come_to_the_meeting() -> None:
-    store, late = dist.HashStore(), list[int]()
+    store, late = HashStore(), list[int]()
     first = threading.Thread(
         target=name_of_group, args=(store, Place(0, 4, 0, 4), late), daemon=True
     )
