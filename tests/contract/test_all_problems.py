@@ -12,7 +12,7 @@ from cxrlearn.backbones.registry import resolve
 from cxrlearn.backbones.spec import PackagedFile
 from cxrlearn.cli.models import weights_status
 from tests.support.cli import done, refused
-from tests.support.small_study import FAST, Study, embedded_study
+from tests.support.small_study import Study, embedded_study
 from tests.support.tiny_backbone import tiny_spec, use_tiny
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def test_an_architecture_is_no_backbone(study: Study) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_a_missing_gpu_is_told_with_an_option_of_the_command(study: Study) -> None:
-    done("probe", "--name", "run", *FAST, cwd=study.folder)
+    done("probe", "--name", "run", cwd=study.folder)
     typed = ("predict", "--run", "run", "--csv", "test.csv", "--device", "cuda")
     message = refused(7, *typed, cwd=study.folder)
     assert "--device cpu" in message
@@ -123,7 +123,7 @@ def test_the_weights_of_a_plug_in_are_in_its_own_package(
 def test_what_holds_for_several_manifests_is_said_once(study: Study) -> None:
     for split in ("train", "val", "test"):
         study.rewrite(split, lambda row: {"file": row.pop("Path"), **row})
-    for command in (("probe", *FAST), ("embed",)):
-        text = done(*command, "--path-column", "file", cwd=study.folder).err
+    for command in ("probe", "embed"):
+        text = done(command, "--path-column", "file", cwd=study.folder).err
         assert text.count("image paths are those of column 'file'") == 1
         assert "train.csv, val.csv, test.csv: image paths are those of column 'file'" in text

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.cli import done, refused
-from tests.support.small_study import FAST, SETTINGS, Study, embedded_study
+from tests.support.small_study import SETTINGS, Study, embedded_study
 from tests.support.tiny_backbone import use_tiny
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def test_choices_on_validation_need_one(base: Study, tmp_path: Path, option: str
 def test_a_shared_file_may_hold_what_another_probe_needs(study: Study) -> None:
     own = "[probe]\nk = 5\nlearning_rate = 0.1\nmemory_limit = 4\n"
     (study.folder / "cxrlearn.toml").write_text(SETTINGS + own)
-    outcome = done("probe", *FAST, cwd=study.folder)
+    outcome = done("probe", cwd=study.folder)
     for key in ("k", "learning_rate"):
         assert f"warning: {key} of cxrlearn.toml [probe] has no effect here" in outcome.err
     assert "memory_limit" not in outcome.err
@@ -83,7 +83,7 @@ def test_a_shared_file_may_hold_what_another_probe_needs(study: Study) -> None:
 
 
 def test_variables_are_named(study: Study) -> None:
-    outcome = done("probe", *FAST, cwd=study.folder, CXRLEARN_SED="3", CXRLEARN_K="3")
+    outcome = done("probe", cwd=study.folder, CXRLEARN_SED="3", CXRLEARN_K="3")
     assert (
         "CXRLEARN_SED has no effect: no setting has that name: did you mean 'CXRLEARN_SEED'?"
         in outcome.err
@@ -110,19 +110,19 @@ def test_options_of_computing_are_named_when_nothing_is_computed(
     said = f"{option[0]}: no effect in this run, all images have features already"
     assert said in done("embed", *option, cwd=study.folder).err
     if option[0] != "--device":  # which a probe is fitted on
-        assert said in done("probe", *FAST, *option, cwd=study.folder).err
+        assert said in done("probe", *option, cwd=study.folder).err
 
 
 def test_resume_says_when_there_is_nothing_to_resume(
     study: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     use_tiny(monkeypatch)
-    typed = ("finetune", "-m", "tiny-test", "--epochs", 1, "--batch-size", 8, *FAST, "--resume")
+    typed = ("finetune", "-m", "tiny-test", "--epochs", 1, "--batch-size", 8, "--resume")
     outcome = done(*typed, cwd=study.folder)
     assert "--resume: there is nothing to resume in runs/tiny-test-finetune" in outcome.err
 
 
 def test_positive_is_for_labels_in_words(study: Study) -> None:
-    typed = ("probe", "--class-columns", "Effusion", "--positive", "1", *FAST)
+    typed = ("probe", "--class-columns", "Effusion", "--positive", "1")
     said = "--positive 1 has no effect: 'Effusion' holds 0 and 1"
     assert said in done(*typed, cwd=study.folder).err

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.cli import done, refused, run_cli
-from tests.support.small_study import FAST, Study, embedded_study
+from tests.support.small_study import Study, embedded_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,7 @@ def document(*args: object, cwd: Path) -> dict[str, Any]:
 
 
 def test_probe_prints_its_report(base: Study, tmp_path: Path) -> None:
-    found = document("probe", *FAST, "--output-dir", tmp_path, cwd=base.folder)
+    found = document("probe", "--output-dir", tmp_path, cwd=base.folder)
     assert set(found) == {
         "schema_version", "command", "name", "task", "backbone", "split_origin", "splits",
         "overlaps", "probe", "results", "warnings", "protocol", "provenance", "pretraining",
@@ -54,7 +54,7 @@ def test_embed_prints_its_files(base: Study, tmp_path: Path) -> None:
 
 
 def test_predict_prints_what_it_wrote(base: Study, tmp_path: Path) -> None:
-    done("probe", *FAST, "--output-dir", tmp_path / "runs", "-q", cwd=base.folder)
+    done("probe", "--output-dir", tmp_path / "runs", "-q", cwd=base.folder)
     found = document(
         "predict", "--run", tmp_path / "runs/cxr-tiny-logreg", "--csv", "test.csv",
         "--output", tmp_path / "out.csv", cwd=base.folder,

@@ -11,7 +11,7 @@ import pytest
 
 from cxrlearn.backbones.tiny_record import weights_file
 from tests.support.cli import done, refused, run_cli
-from tests.support.small_study import FAST, SETTINGS, Study, embedded_study
+from tests.support.small_study import SETTINGS, Study, embedded_study
 from tests.support.tiny_backbone import tiny_spec, use_tiny
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def settings(study: Study, *sections: str) -> None:
 def tag(study: Study, *arguments: object, command: str = "probe", **environment: str) -> str:
     """Run a probe and return the tag of its backbone, as the report has it."""
     run = study.folder / "runs/it"
-    arguments = (command, *arguments, "--name", "it", "--overwrite", *FAST)
+    arguments = (command, *arguments, "--name", "it", "--overwrite")
     outcome = done(*arguments, cwd=study.folder, **environment)
     report = json.loads((run / "report.json").read_text())
     said = [line for line in outcome.err.splitlines() if line.startswith("backbone ")]
@@ -89,7 +89,7 @@ def test_what_embed_made_by_its_section_is_what_the_probe_reads(study: Study) ->
     )
     done("embed", cwd=study.folder)
     (made,) = (study.folder / "features").glob("tiny-test*.h5")
-    outcome = done("probe", "--name", "it", *FAST, cwd=study.folder)
+    outcome = done("probe", "--name", "it", cwd=study.folder)
     assert "embedding them first" not in outcome.err
     report = json.loads((study.folder / "runs/it/report.json").read_text())
     assert f"{report['backbone']['tag']}.h5" == made.name
@@ -97,7 +97,7 @@ def test_what_embed_made_by_its_section_is_what_the_probe_reads(study: Study) ->
 
 def test_a_typed_model_takes_nothing_from_another_choice(study: Study) -> None:
     settings(study, '[embed]\nmodel = "gloria"\narch = "resnet18"\npreprocessing = "original"\n')
-    outcome = done("probe", "-m", "cxr-tiny", *FAST, cwd=study.folder)
+    outcome = done("probe", "-m", "cxr-tiny", cwd=study.folder)
     assert "backbone cxr-tiny, from command line; passed over: " in outcome.err
     assert "model gloria, arch resnet18, preprocessing original of " in outcome.err
     assert "cxrlearn.toml [embed]" in outcome.err
@@ -147,7 +147,7 @@ def test_several_files_and_no_name_are_refused_with_the_list(study: Study) -> No
     message = refused(2, "probe", cwd=study.folder)
     assert "features holds cxr-tiny, tiny-test" in message
     settings(study, '[embed]\nmodel = "tiny-test"\n')
-    outcome = done("probe", *FAST, cwd=study.folder)
+    outcome = done("probe", cwd=study.folder)
     assert "backbone tiny-test, from cxrlearn.toml [embed]; not used: cxr-tiny" in outcome.err
 
 
@@ -162,7 +162,7 @@ def test_a_list_of_models_serves_each_of_them(study: Study) -> None:
 
 def test_what_is_typed_without_a_model_refines_the_choice(study: Study) -> None:
     settings(study, '[embed]\nmodel = "tiny-test"\npreprocessing = "original"\n')
-    outcome = done("probe", "--features", "twice", *FAST, cwd=study.folder)
+    outcome = done("probe", "--features", "twice", cwd=study.folder)
     said = "backbone tiny-test+original+twice, from cxrlearn.toml [embed], with --features of"
     assert said in outcome.err
 
@@ -179,6 +179,6 @@ def test_features_of_other_weights_are_not_served(
 
 def test_fp16_of_embed_is_no_precision_of_a_training(study: Study) -> None:
     settings(study, '[embed]\nmodel = "tiny-test"\nprecision = "fp16"\n')
-    outcome = run_cli("finetune", "--epochs", 1, "--batch-size", 8, *FAST, cwd=study.folder)
+    outcome = run_cli("finetune", "--epochs", 1, "--batch-size", 8, cwd=study.folder)
     assert outcome.code == 0, outcome.err
     assert "precision of cxrlearn.toml [embed] has no effect here" in outcome.err

@@ -19,7 +19,7 @@ from cxrlearn.reports.schema import PretrainingReport
 from tests.support.cli import done, refused, run_cli
 from tests.support.compared_runs import LABELS, scored, subset, write_compared
 from tests.support.run_edits import edit_report
-from tests.support.small_study import FAST, embedded_study
+from tests.support.small_study import embedded_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,7 +52,7 @@ def add(cwd: Path, name: str, rows: Predictions, set_name: str = "test", **chang
 @pytest.mark.slow
 def test_a_real_probe_is_compared_with_its_copy(tmp_path: Path) -> None:
     study = embedded_study(tmp_path / "study")
-    done("probe", "--quiet", "--name", "mine", *FAST, cwd=study.folder)
+    done("probe", "--quiet", "--name", "mine", cwd=study.folder)
     shutil.copytree(study.folder / "runs" / "mine", study.folder / "runs" / "copy")
     report = json.loads((study.folder / "runs" / "mine" / "report.json").read_text())
     macro = report["results"][0]["evaluation"]["macro"]

@@ -10,7 +10,7 @@ import pytest
 
 from cxrlearn.cli import finetune  # noqa: F401 - registers itself
 from tests.support.cli import done
-from tests.support.small_study import FAST, LABELS, Study, embedded_study
+from tests.support.small_study import LABELS, Study, embedded_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -36,13 +36,13 @@ def test_before_the_first_step_the_network_predicts_what_the_probe_predicts(
     base: Study, tmp_path: Path
 ) -> None:
     study = base.copy(tmp_path / "study")
-    done("probe", *FAST, "--name", "probe", cwd=study.folder)
-    trained = ("--head-init", "probe", *STANDING_STILL, *FAST)
+    done("probe", "--name", "probe", cwd=study.folder)
+    trained = ("--head-init", "probe", *STANDING_STILL)
     done("finetune", *trained, "--name", "tuned", cwd=study.folder)
     np.testing.assert_allclose(
         probabilities(study, "tuned"), probabilities(study, "probe"), atol=1e-4
     )
-    done("finetune", *STANDING_STILL, *FAST, "--name", "random", cwd=study.folder)
+    done("finetune", *STANDING_STILL, "--name", "random", cwd=study.folder)
     away = np.abs(probabilities(study, "random") - probabilities(study, "probe"))
     assert away.mean() > 0.05
 
@@ -51,7 +51,7 @@ def test_an_unreadable_image_shifts_no_label(base: Study, tmp_path: Path) -> Non
     study = base.copy(tmp_path / "study")
     first = study.rows("train")[0]["Path"]
     (study.folder / first).write_bytes(b"no picture")
-    trained = ("--head-init", "probe", *STANDING_STILL, *FAST, "--allow-failures")
+    trained = ("--head-init", "probe", *STANDING_STILL, "--allow-failures")
     done("finetune", *trained, "--name", "with", cwd=study.folder)
     study.rewrite("train", lambda row: None if row["Path"] == first else row)
     done("finetune", *trained, "--name", "without", cwd=study.folder)
@@ -63,7 +63,7 @@ def test_an_unreadable_image_shifts_no_label(base: Study, tmp_path: Path) -> Non
 def test_a_label_of_one_class_keeps_its_random_head(base: Study, tmp_path: Path) -> None:
     study = base.copy(tmp_path / "study")
     study.rewrite("train", lambda row: {**row, LABELS[1]: "0"})
-    trained = (*STANDING_STILL, *FAST)
+    trained = STANDING_STILL
     done("finetune", "--head-init", "probe", *trained, "--name", "probe", cwd=study.folder)
     report = pd.read_json(study.folder / "runs/probe/report.json", typ="series")
     reasons = [label["reason"] for label in report["probe"]["labels"]]

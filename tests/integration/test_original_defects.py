@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score
 from cxrlearn import read_features
 from tests.support.cli import done, run_cli
 from tests.support.shared import ROOT
-from tests.support.small_study import FAST, LABELS, SETTINGS, Study, embedded_study, write_study
+from tests.support.small_study import LABELS, SETTINGS, Study, embedded_study, write_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +33,7 @@ def study(base: Study, tmp_path: Path) -> Study:
 
 
 def probe(study: Study, *args: object) -> dict[str, Any]:
-    done("probe", "--use-logreg", "--name", "run", *FAST, *args, cwd=study.folder)
+    done("probe", "--use-logreg", "--name", "run", *args, cwd=study.folder)
     text = (study.folder / "runs/run/report.json").read_text(encoding="utf-8")
     report: dict[str, Any] = json.loads(text)
     return report
@@ -160,7 +160,7 @@ def test_original_defect_s9_several_devices_give_the_features_of_one(
 
 def test_original_defect_s10_options_do_what_their_names_say(study: Study) -> None:
     """The original's README typed flags that wrote elsewhere, and `chexzero` that did not exist."""
-    typed = done("probe", "--use-logreg", *FAST, "--show-config", cwd=study.folder).out
+    typed = done("probe", "--use-logreg", "--show-config", cwd=study.folder).out
     settings = tomllib.loads(typed)["probe"]
     assert settings["use_logreg"] is True
     for name in ("chexzero", "cxr-repair"):
@@ -208,7 +208,7 @@ def test_original_defect_s12_missing_and_uncertain_labels_are_masked(study: Stud
 def test_original_defect_s13_results_have_a_folder_and_intervals(study: Study) -> None:
     """The original failed without ./results/, and knew no interval."""
     assert not (study.folder / "runs").exists()
-    done("probe", "--output-dir", "new/folder", *FAST, cwd=study.folder)
+    done("probe", "--output-dir", "new/folder", cwd=study.folder)
     text = (study.folder / "new/folder/cxr-tiny-logreg/report.json").read_text()
     evaluation = json.loads(text)["results"][0]["evaluation"]
     estimates = [label["auroc"] for label in evaluation["labels"]] + [evaluation["macro"]]
@@ -226,7 +226,7 @@ def test_original_defect_s14_the_imagenet_resnet_can_be_probed_frozen(tmp_path: 
     study = write_study(tmp_path / "study")
     (study.folder / "cxrlearn.toml").write_text(SETTINGS.replace("cxr-tiny", "resnet"))
     arguments = ("--random-weights", 1, "--offline", "--limit", 6, "--C", 1)
-    outcome = done("probe", "--name", "run", *arguments, *FAST, cwd=study.folder)
+    outcome = done("probe", "--name", "run", *arguments, cwd=study.folder)
     report = json.loads((study.folder / "runs/run/report.json").read_text())
     assert report["backbone"]["feature_dim"] == 2048
     assert report["backbone"]["random_weights"] == 1

@@ -14,7 +14,7 @@ from PIL import Image
 from tests.support.cli import done, refused, run_cli
 from tests.support.dicoms import dataset_of, file_bytes
 from tests.support.run_edits import edit_probe, edit_report
-from tests.support.small_study import FAST, LABELS, Study, embedded_study, write_rows
+from tests.support.small_study import LABELS, Study, embedded_study, write_rows
 from tests.support.tiny_backbone import use_tiny
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Study]:
             study.rewrite(split, _with_size)
         every = [row for split in ("train", "val", "test") for row in study.rows(split)]
         write_rows(study.folder / "every.csv", every)
-        common = (*FAST, "--val-csv", "every.csv", "--operating-point", RULES, "-q")
+        common = ("--val-csv", "every.csv", "--operating-point", RULES, "-q")
         for kind in ("use-logreg", "linear", "knn"):
             done("probe", f"--{kind}", *common, "--name", kind, cwd=study.folder)
         done(
@@ -297,7 +297,7 @@ def test_a_feature_file_of_other_settings_is_refused(study: Study) -> None:
 
 def test_a_run_says_how_images_are_read_and_not_the_settings_of_the_folder(study: Study) -> None:
     # The run was made with minmax: its features are not those of the percentiles.
-    done("probe", *FAST, "--intensity", "minmax", "--name", "mm", "-q", cwd=study.folder)
+    done("probe", "--intensity", "minmax", "--name", "mm", "-q", cwd=study.folder)
     predicted(study, "mm")
     reported = rows_of(study.folder / "runs/mm/predictions-test.csv")
     assert np.array_equal(probabilities(predicted(study, "mm")), probabilities(reported))

@@ -17,7 +17,6 @@ from tests.support.auroc_oracles import auroc_by_pairs
 from tests.support.cli import done, refused, run_cli
 from tests.support.shared import shared_path
 from tests.support.small_study import (
-    FAST,
     LABELS,
     SETTINGS,
     Row,
@@ -47,7 +46,7 @@ def study(base: Study, tmp_path: Path) -> Study:
 
 def probe(study: Study, *args: object, name: str = "run") -> dict[str, Any]:
     """Probe, and return report.json."""
-    done("probe", "--quiet", "--name", name, *FAST, *args, cwd=study.folder)
+    done("probe", "--quiet", "--name", name, *args, cwd=study.folder)
     return report_of(study, name)
 
 
@@ -83,7 +82,7 @@ def rows_by_id(file: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def test_a_run_leaves_everything_in_one_folder(study: Study) -> None:
-    done("probe", "--use-logreg", *FAST, cwd=study.folder)
+    done("probe", "--use-logreg", cwd=study.folder)
     folder = study.folder / "runs" / "cxr-tiny-logreg"
     assert {file.name for file in folder.iterdir()} >= {
         "report.json",
@@ -253,7 +252,7 @@ def test_a_damaged_image_changes_no_other_feature_or_label(
     assert all(np.array_equal(found[name], expected[name]) for name in found)
     assert set(read_features(study.features).failed) == {lost}
 
-    outcome = run_cli("probe", "--name", "run", *FAST, cwd=study.folder)
+    outcome = run_cli("probe", "--name", "run", cwd=study.folder)
     assert outcome.code == 3, outcome.text
     assert lost in outcome.err
     assert "AUROC" in outcome.out  # the result is there all the same
@@ -274,7 +273,7 @@ def test_a_damaged_image_changes_no_other_feature_or_label(
 
 def test_unreadable_images_are_acceptable_if_said_so(study: Study) -> None:
     lost = damaged(study, "corrupted")
-    outcome = done("probe", "--allow-failures", *FAST, cwd=study.folder)
+    outcome = done("probe", "--allow-failures", cwd=study.folder)
     assert lost in outcome.err
     done("embed", "--allow-failures", cwd=study.folder)
     assert run_cli("embed", cwd=study.folder).code == 3
@@ -395,10 +394,10 @@ def test_several_test_sets_are_reported_each_by_name(study: Study) -> None:
 
 def test_images_without_features_are_embedded_first_with_a_notice(tmp_path: Path) -> None:
     study = write_study(tmp_path / "study")
-    outcome = done("probe", *FAST, cwd=study.folder)
+    outcome = done("probe", cwd=study.folder)
     assert "44 images have no cxr-tiny features yet" in outcome.err
     assert study.features.is_file()
-    again = done("probe", *FAST, cwd=study.folder)
+    again = done("probe", cwd=study.folder)
     assert "embedding" not in again.err
 
 
@@ -487,7 +486,7 @@ def test_a_patient_in_two_splits_is_a_warning_or_with_strict_an_error(study: Stu
 
 def test_a_run_of_other_settings_is_not_overwritten(study: Study) -> None:
     before = probe(study)
-    message = refused(2, "probe", "--name", "run", *FAST, "--C", 3, cwd=study.folder)
+    message = refused(2, "probe", "--name", "run", "--C", 3, cwd=study.folder)
     assert "(C differ" in message
     assert "--name" in message
     assert "--overwrite" in message

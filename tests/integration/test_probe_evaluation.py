@@ -13,7 +13,7 @@ from cxrlearn import read_features
 from cxrlearn.workflows.probe_features import _WORKING
 from tests.support.cli import done, refused
 from tests.support.feature_files import edited
-from tests.support.small_study import FAST, LABELS, Row, Study, embedded_study
+from tests.support.small_study import LABELS, Row, Study, embedded_study
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,7 +47,7 @@ def study(base: Study, tmp_path: Path) -> Study:
 
 def probe(study: Study, *args: object, name: str = "run") -> dict[str, Any]:
     """Probe, and return report.json."""
-    done("probe", "--quiet", "--name", name, *FAST, *args, cwd=study.folder)
+    done("probe", "--quiet", "--name", name, *args, cwd=study.folder)
     text = (study.folder / "runs" / name / "report.json").read_text(encoding="utf-8")
     report: dict[str, Any] = json.loads(text)
     return report
@@ -136,10 +136,10 @@ def test_features_read_from_disk_give_the_same_report(study: Study, options: lis
 
 
 def test_streaming_is_said_and_leaves_a_gigabyte_for_the_fit(study: Study) -> None:
-    outcome = done("probe", *FAST, "--memory-limit", 1e-4, cwd=study.folder)
+    outcome = done("probe", "--memory-limit", 1e-4, cwd=study.folder)
     assert "read from disk as needed" in outcome.err
     enough = (_WORKING + 2**20) / 2**30
-    outcome = done("probe", *FAST, "--memory-limit", enough, cwd=study.folder)
+    outcome = done("probe", "--memory-limit", enough, cwd=study.folder)
     assert "read from disk" not in outcome.err
 
 
@@ -224,7 +224,7 @@ ODD: dict[str, Callable[[Study], object]] = {
 @pytest.mark.parametrize("how", ODD)
 def test_what_cannot_be_computed_is_null_with_a_sentence(study: Study, how: str) -> None:
     ODD[how](study)
-    done("probe", "--name", "run", *FAST, cwd=study.folder)
+    done("probe", "--name", "run", cwd=study.folder)
     report = json.loads(file_of(study, "report.json"))
     result = report["results"][0]
     labels = {label["name"]: label["auroc"] for label in result["evaluation"]["labels"]}
@@ -265,15 +265,15 @@ def test_features_that_are_no_numbers_are_refused_with_their_image(
     study: Study, options: list[str]
 ) -> None:
     image = write_nan(study)
-    message = refused(3, "probe", *FAST, *options, cwd=study.folder)
+    message = refused(3, "probe", *options, cwd=study.folder)
     assert "1 of 24 feature rows hold NaN or infinite values" in message
     assert image in message
-    assert "NaN" in refused(3, "probe", *FAST, "--memory-limit", 1e-4, cwd=study.folder)
+    assert "NaN" in refused(3, "probe", "--memory-limit", 1e-4, cwd=study.folder)
 
 
 def test_label_columns_that_a_file_lacks_are_named(study: Study) -> None:
     study.rewrite("test", lambda row: {k: v for k, v in row.items() if k != "Effusion"})
-    message = refused(3, "probe", *FAST, cwd=study.folder)
+    message = refused(3, "probe", cwd=study.folder)
     assert "test.csv" in message
     assert "Effusion" in message
 
@@ -290,21 +290,21 @@ def test_missing_columns_are_data_errors_before_anything_is_embedded(
     study: Study, options: list[str], part: str
 ) -> None:
     study.features.unlink()
-    assert part in refused(3, "probe", *FAST, *options, cwd=study.folder)
+    assert part in refused(3, "probe", *options, cwd=study.folder)
     assert not study.features.exists()
 
 
 def test_no_label_that_can_be_fitted_is_a_data_error(study: Study) -> None:
     set_labels(study, "train", Effusion="0", Cardiomegaly="0")
-    assert "no label can be fitted" in refused(3, "probe", *FAST, cwd=study.folder)
+    assert "no label can be fitted" in refused(3, "probe", cwd=study.folder)
 
 
 # ---- the null control and the curve --------------------------------------------------------------
 
 
 def test_a_null_control_has_a_name_and_a_mark_of_its_own(study: Study) -> None:
-    done("probe", "--quiet", *FAST, cwd=study.folder)
-    outcome = done("probe", "--null", *FAST, cwd=study.folder)
+    done("probe", "--quiet", cwd=study.folder)
+    outcome = done("probe", "--null", cwd=study.folder)
     assert "LABEL-PERMUTATION CONTROL" in outcome.out
     report = json.loads(file_of(study, "report.json", "cxr-tiny-logreg-null"))
     assert report["null_control"] is True

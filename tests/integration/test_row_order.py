@@ -12,7 +12,6 @@ import pytest
 from tests.support.cli import done
 from tests.support.finetune_child import run_finetune
 from tests.support.small_study import (
-    FAST,
     LABELS,
     PATIENTS,
     Row,
@@ -57,7 +56,7 @@ def shuffle(study: Study) -> None:
 
 def outcome(study: Study, *args: object) -> dict[str, Any]:
     """Probe; return report.json without its provenance, and the bytes of what is beside it."""
-    done("probe", "--quiet", "--name", "run", "--overwrite", *FAST, *args, cwd=study.folder)
+    done("probe", "--quiet", "--name", "run", "--overwrite", *args, cwd=study.folder)
     run = study.folder / "runs/run"
     report: dict[str, Any] = json.loads((run / "report.json").read_text(encoding="utf-8"))
     report.pop("provenance", None)
@@ -138,7 +137,7 @@ def test_shuffled_rows_give_the_same_finetuned_network(study: Study, tmp_path: P
     options = ("-m", "small-net", "--epochs", 1, "--batch-size", 8, "--learning-rate", 0.02)
     found = []
     for _ in range(2):
-        ended = run_finetune(*options, *FAST, "--name", "run", "--overwrite", cwd=own.folder)
+        ended = run_finetune(*options, "--name", "run", "--overwrite", cwd=own.folder)
         assert ended.code == 0, ended.err
         run = own.folder / "runs/run"
         found.append(

@@ -20,8 +20,6 @@ LABELS = ("Cardiomegaly", "Effusion")
 SIZE = 64
 PATIENTS = {"train": range(12), "val": range(12, 16), "test": range(16, 22)}
 TAG = "cxr-tiny"
-FAST = ("--quiet",)
-"""Options of a probe whose intervals are not looked at."""
 
 SETTINGS = """\
 [data]
