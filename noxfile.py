@@ -66,14 +66,24 @@ def types(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """Run the tests with branch coverage; arguments after `--` go to pytest instead.
 
-    Unit tests share the cores, each with one thread. Those that start processes, and stop and kill
-    them, come one after another: beside others they would mostly wait.
+    Tests share the cores, each with one thread. Those that start processes, and stop and kill them,
+    come one after another: beside others they would mostly wait.
     """
     pytest = [_shared_python(session), "-m", "pytest"]
     if session.posargs:
         session.run(*pytest, *session.posargs, external=True)
         return
-    alone = ["tests/contract", "tests/integration"]
+    alone = [
+        "tests/contract/test_collection.py",
+        "tests/contract/test_light_imports.py",
+        "tests/integration/test_embed_crash.py",
+        "tests/integration/test_finetune_crash.py",
+        "tests/integration/test_finetune_signals.py",
+        "tests/integration/test_finetune_workers.py",
+        "tests/integration/test_interrupted_start.py",
+        "tests/integration/test_out_of_memory.py",
+        "tests/integration/test_probe_crash.py",
+    ]
     together = [f"--ignore={folder}" for folder in alone]
     session.run(
         *pytest,
