@@ -205,7 +205,7 @@ def test_images_of_other_truth_are_no_common_rows(runs: Path) -> None:
     changed = replace(rows, values=values * known, known=known)
     add(runs, "part", changed)
     assert (
-        "the truth differs for 2 images, such as images/0007.png"
+        "the truth of 2 images differs, such as images/0007.png"
         in (compared(runs, "good", "part")["sentences"][0])
     )
     found = compared(runs, "good", "part", "--common-rows")

@@ -182,7 +182,7 @@ def test_a_picture_of_train_under_another_name_and_patient_is_noticed(study: Stu
     frozen = ("--batch-norm", "frozen", "-m", "still-net")
     done(study, *frozen)
     (said,) = [one for one in report_of(run_of(study))["warnings"] if "nearly the same" in one]
-    assert said.startswith("1 images of test look nearly the same as one of train")
+    assert said.startswith("1 image of test looks nearly the same as one of train")
     assert f"such as {target['Path']} and {source['Path']}" in said
     two = run_joined(2, *QUICK, *frozen, "--output-dir", "two", cwd=study.folder)
     assert [one.err.count("nearly the same") for one in two] == [1, 0]

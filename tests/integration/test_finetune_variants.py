@@ -79,7 +79,7 @@ def test_classes_are_learned_and_predicted(study: Study) -> None:
     report = report_of(run)
     assert report["task"]["kind"] == "multiclass"
     names = report["task"]["labels"]
-    assert sorted(names) == ["both", "heart", "none", "water"]
+    assert sorted(names) == ["both", "clear", "heart", "water"]
     table = pd.read_csv(run / "predictions-test.csv")
     shares = table[[f"prob_{name}" for name in names]].sum(axis=1)
     np.testing.assert_allclose(shares, 1, atol=1e-6)
@@ -90,5 +90,5 @@ def test_classes_are_learned_and_predicted(study: Study) -> None:
 
 
 def _finding(row: dict[str, str]) -> str:
-    names = {("0", "0"): "none", ("1", "0"): "heart", ("0", "1"): "water", ("1", "1"): "both"}
+    names = {("0", "0"): "clear", ("1", "0"): "heart", ("0", "1"): "water", ("1", "1"): "both"}
     return names[row["Cardiomegaly"], row["Effusion"]]

@@ -151,12 +151,9 @@ def test_the_same_seed_gives_the_same_report_to_the_byte(study: Study, tmp_path:
         assert bytes_of[0] == bytes_of[1], name
 
 
-def test_another_seed_changes_intervals_and_nothing_else(study: Study) -> None:
+def test_another_seed_changes_no_number_where_nothing_is_drawn(study: Study) -> None:
     one, two = probe(study, name="one"), probe(study, "--seed", 1, name="two")
-    first, second = (report["results"][0]["evaluation"] for report in (one, two))
-    assert aurocs(one) == aurocs(two)
-    assert first["macro"]["value"] == second["macro"]["value"]
-    assert first["macro"]["low"] != second["macro"]["low"]
+    assert one["results"][0]["evaluation"] == two["results"][0]["evaluation"]
     assert one["probe"]["labels"] == two["probe"]["labels"]
     assert one["splits"] == two["splits"]
     scores = [study.folder / f"runs/{name}/predictions-test.csv" for name in ("one", "two")]
