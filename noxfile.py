@@ -88,7 +88,8 @@ def tests(session: nox.Session) -> None:
     session.run(
         *pytest,
         *together,
-        *("--numprocesses=auto", "--dist=loadfile", "--cov", "--cov-report=", "--cov-fail-under=0"),
+        *("--numprocesses=auto", "--dist=loadfile", "--durations=25"),
+        *("--cov", "--cov-report=", "--cov-fail-under=0"),
         env={"OMP_NUM_THREADS": "1"},
         external=True,
     )
